@@ -1,0 +1,178 @@
+#include "base/allocator.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include <pthread.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define SIXLOOP_POISON(block, bytes) ASAN_POISON_MEMORY_REGION(block, bytes)
+#define SIXLOOP_UNPOISON(block, bytes) ASAN_UNPOISON_MEMORY_REGION(block, bytes)
+#else
+#define SIXLOOP_POISON(block, bytes) ((void)0)
+#define SIXLOOP_UNPOISON(block, bytes) ((void)0)
+#endif
+
+namespace sixloop {
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+// Larger requests cannot be met and would overflow the rounding below.
+constexpr size_t kLargestRequest = size_t{1} << 60;
+
+// Four classes to each power of two: at most 25% of a block is unused.
+size_t size_class(size_t bytes) {
+  if (bytes <= kAlignment) return kAlignment;
+  size_t power = kAlignment;
+  while (power * 2 <= bytes) power *= 2;
+  const size_t step = power / 4 < kAlignment ? kAlignment : power / 4;
+  const size_t rounded = (bytes + step - 1) / step * step;
+  return rounded < kHugePage ? rounded : (rounded + kHugePage - 1) / kHugePage * kHugePage;
+}
+
+void* system_allocate(size_t bytes) {
+  void* block = nullptr;
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+  if (posix_memalign(&block, alignment, bytes) != 0) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+  if (bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
+#endif
+  return block;
+}
+
+int64_t default_cache_limit() {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  const int64_t page_size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page_size > 0 ? pages * page_size / 4 : int64_t{1} << 30;
+}
+
+class Cache {
+ public:
+  Cache() { stats_.cache_limit = default_cache_limit(); }
+
+  void* take(size_t bytes) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      ++stats_.requests;
+      auto found = free_.find(bytes);
+      if (found != free_.end() && !found->second.empty()) {
+        void* block = found->second.back();
+        found->second.pop_back();
+        stats_.cached -= static_cast<int64_t>(bytes);
+        count_allocated(bytes);
+        SIXLOOP_UNPOISON(block, bytes);
+        return block;
+      }
+    }
+    void* block = nullptr;
+    try {
+      block = system_allocate(bytes);
+    } catch (const std::bad_alloc&) {
+      release();  // the cache may hold what is missing
+      block = system_allocate(bytes);
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++stats_.system_requests;
+    count_allocated(bytes);
+    return block;
+  }
+
+  void give(void* block, size_t bytes) noexcept {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stats_.allocated -= static_cast<int64_t>(bytes);
+      if (stats_.cached + static_cast<int64_t>(bytes) <= stats_.cache_limit) {
+        try {
+          free_[bytes].push_back(block);
+          stats_.cached += static_cast<int64_t>(bytes);
+          SIXLOOP_POISON(block, bytes);
+          return;
+        } catch (const std::bad_alloc&) {
+          // No room to remember the block: give it back to the system instead.
+        }
+      }
+    }
+    std::free(block);
+  }
+
+  void release() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (auto& [bytes, blocks] : free_) {
+      for (void* block : blocks) {
+        SIXLOOP_UNPOISON(block, bytes);
+        std::free(block);
+      }
+    }
+    free_.clear();
+    stats_.cached = 0;
+  }
+
+  MemoryStats stats() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return stats_;
+  }
+
+  void reset_peak() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stats_.peak = stats_.allocated;
+  }
+
+  void set_limit(int64_t bytes) {
+    bool over = false;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stats_.cache_limit = bytes;
+      over = stats_.cached > bytes;
+    }
+    if (over) release();
+  }
+
+  std::mutex& mutex() { return mutex_; }
+
+ private:
+  void count_allocated(size_t bytes) {
+    stats_.allocated += static_cast<int64_t>(bytes);
+    if (stats_.allocated > stats_.peak) stats_.peak = stats_.allocated;
+  }
+
+  std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_;
+  MemoryStats stats_{};
+};
+
+Cache& cache() {
+  // Never destroyed: arrays that Python frees at exit still return their blocks. The fork handlers keep
+  // a child from inheriting the lock in a locked state.
+  static Cache* instance = [] {
+    pthread_atfork([] { cache().mutex().lock(); }, [] { cache().mutex().unlock(); },
+                   [] { cache().mutex().unlock(); });
+    return new Cache;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+void* allocate(size_t bytes) {
+  if (bytes > kLargestRequest) throw std::bad_alloc();
+  return cache().take(size_class(bytes));
+}
+
+void deallocate(void* block, size_t bytes) noexcept {
+  if (block != nullptr) cache().give(block, size_class(bytes));
+}
+
+MemoryStats memory_stats() { return cache().stats(); }
+void reset_peak_memory() { cache().reset_peak(); }
+void empty_cache() { cache().release(); }
+void set_cache_limit(int64_t bytes) { cache().set_limit(bytes); }
+
+}  // namespace sixloop

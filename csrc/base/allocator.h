@@ -1,0 +1,48 @@
+// A caching allocator: blocks of 64-byte alignment in a bounded number of size classes, kept after use,
+// so that a training step takes no memory from the system after the first one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sixloop {
+
+struct MemoryStats {
+  int64_t allocated;         // bytes in use, rounded up to their size classes
+  int64_t peak;              // largest value of `allocated` since reset_peak_memory()
+  int64_t cached;            // bytes kept for reuse
+  int64_t cache_limit;       // largest value that `cached` may take
+  int64_t requests;          // calls of allocate()
+  int64_t system_requests;   // those of them that went to the system
+};
+
+// At least `bytes` bytes, aligned to 64; blocks of 2 MiB or more lie on huge-page boundaries and are
+// advised as huge pages. Contents are undefined. Throws std::bad_alloc.
+void* allocate(size_t bytes);
+void deallocate(void* block, size_t bytes) noexcept;
+
+MemoryStats memory_stats();
+void reset_peak_memory();
+// Gives every cached block back to the system.
+void empty_cache();
+void set_cache_limit(int64_t bytes);
+
+// Scratch memory of one scope.
+template <class T>
+class Buffer {
+ public:
+  explicit Buffer(int64_t count)
+      : bytes_(static_cast<size_t>(count) * sizeof(T)), data_(static_cast<T*>(allocate(bytes_))) {}
+  ~Buffer() { deallocate(data_, bytes_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  T* get() { return data_; }
+  const T* get() const { return data_; }
+  T& operator[](int64_t i) { return data_[i]; }
+
+ private:
+  size_t bytes_;
+  T* data_;
+};
+
+}  // namespace sixloop

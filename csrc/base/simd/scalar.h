@@ -1,0 +1,103 @@
+// One-lane vectors: the reference that every other instruction set must match bit for bit, and the
+// description of the interface that all of them share.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace sixloop::scalar {
+
+template <class Float, class Bits, int kMantissaBits, int kBias>
+struct Vec {
+  using T = Float;
+  static constexpr int N = 1;  // lanes
+  struct Mask {
+    bool m;
+    friend Mask operator&(Mask a, Mask b) { return {a.m && b.m}; }
+    friend Mask operator|(Mask a, Mask b) { return {a.m || b.m}; }
+  };
+
+  Float v;
+
+  static Vec zero() { return {Float{0}}; }
+  static Vec set1(Float x) { return {x}; }
+  static Vec load(const Float* p) { return {*p}; }
+  // The first n lanes (0 <= n <= N); the others are zero and their memory is not touched.
+  static Vec load_n(const Float* p, int64_t n) { return {n > 0 ? *p : Float{0}}; }
+  // *p in all lanes, through an instruction of its own (see avx2.h).
+  static Vec broadcast(const Float* p) { return {*p}; }
+  void store(Float* p) const { *p = v; }
+  void store_n(Float* p, int64_t n) const {
+    if (n > 0) *p = v;
+  }
+  // Keeps the compiler from folding a load into each of its uses (see avx2.h).
+  void pin() {}
+
+  friend Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+  friend Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+  friend Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+  friend Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+  // a * b + c and c - a * b, rounded once.
+  static Vec fma(Vec a, Vec b, Vec c) { return {fused(a.v, b.v, c.v)}; }
+  static Vec fnma(Vec a, Vec b, Vec c) { return {fused(-a.v, b.v, c.v)}; }
+  // The second operand where either is NaN or both are zeros, as x86's MAXPS and MINPS.
+  static Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
+  static Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
+  static Vec sqrt(Vec a) { return {root(a.v)}; }
+  static Vec abs(Vec a) { return from_bits(bits(a) & ~kSign); }
+  static Vec neg(Vec a) { return from_bits(bits(a) ^ kSign); }
+  // |a| with the sign of b.
+  static Vec copysign(Vec a, Vec b) { return from_bits((bits(a) & ~kSign) | (bits(b) & kSign)); }
+
+  static Mask lt(Vec a, Vec b) { return {a.v < b.v}; }
+  static Mask le(Vec a, Vec b) { return {a.v <= b.v}; }
+  static Mask eq(Vec a, Vec b) { return {a.v == b.v}; }
+  static Mask is_nan(Vec a) { return {a.v != a.v}; }
+  static Vec select(Mask m, Vec yes, Vec no) { return m.m ? yes : no; }
+
+  // The nearest whole number, ties to even. Exact for |a| < 2^(kMantissaBits - 1); larger values must not come.
+  static Vec round(Vec a) {
+    const Vec shifted = a + set1(kRound);
+    return shifted - set1(kRound);
+  }
+  // 2^k for whole k in the range of normal exponents.
+  static Vec pow2(Vec k) {
+    return from_bits(bits(k + set1(kRound + Float{kBias})) << kMantissaBits);
+  }
+  // For positive normal a: the whole e with 2^e <= a < 2^(e+1), and a / 2^e in [1, 2).
+  static Vec exponent(Vec a) {
+    return from_bits((bits(a) >> kMantissaBits) | kWhole) - set1(kWholeValue + Float{kBias});
+  }
+  static Vec mantissa(Vec a) {
+    return from_bits((bits(a) & kMantissaMask) | (Bits{kBias} << kMantissaBits));
+  }
+
+ private:
+  static constexpr Bits kSign = Bits{1} << (8 * sizeof(Bits) - 1);
+  static constexpr Bits kMantissaMask = (Bits{1} << kMantissaBits) - 1;
+  // 1.5 * 2^mantissa bits: adding it leaves the whole part of a number in the low bits.
+  static constexpr Float kRound = Float(Bits{3} << (kMantissaBits - 1));
+  // 2^mantissa bits, as bits and as a value: a small whole number is OR-ed into its low bits.
+  static constexpr Bits kWhole = Bits{kBias + kMantissaBits} << kMantissaBits;
+  static constexpr Float kWholeValue = Float(Bits{1} << kMantissaBits);
+
+  static Bits bits(Vec a) {
+    Bits b;
+    std::memcpy(&b, &a.v, sizeof b);
+    return b;
+  }
+  static Vec from_bits(Bits b) {
+    Vec a;
+    std::memcpy(&a.v, &b, sizeof b);
+    return a;
+  }
+  static float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+  static double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
+  static float root(float a) { return __builtin_sqrtf(a); }
+  static double root(double a) { return __builtin_sqrt(a); }
+};
+
+using F32 = Vec<float, uint32_t, 23, 127>;
+using F64 = Vec<double, uint64_t, 52, 1023>;
+
+}  // namespace sixloop::scalar

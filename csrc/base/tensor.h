@@ -1,0 +1,51 @@
+// A dense row-major array that owns or borrows its memory.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/dtype.h"
+#include "base/shape.h"
+
+namespace sixloop {
+
+class Tensor {
+ public:
+  Tensor() = default;
+
+  // New memory from the caching allocator; contents undefined.
+  static Tensor empty(const Shape& shape, DType dtype);
+  static Tensor zeros(const Shape& shape, DType dtype);
+  // Memory of someone else, kept alive by `owner`.
+  static Tensor borrow(void* data, const Shape& shape, DType dtype, std::shared_ptr<void> owner);
+
+  const Shape& shape() const { return shape_; }
+  DType dtype() const { return dtype_; }
+  int64_t size() const { return size_; }
+  int64_t bytes() const { return size_ * static_cast<int64_t>(size_of(dtype_)); }
+  const std::shared_ptr<void>& owner() const { return owner_; }
+
+  void* raw() const { return data_; }
+  template <class T>
+  T* data() const {
+    return static_cast<T*>(data_);
+  }
+
+  // The same memory under another shape of the same size.
+  Tensor reshape(const Shape& shape) const;
+
+ private:
+  std::shared_ptr<void> owner_;
+  void* data_ = nullptr;
+  Shape shape_;
+  int64_t size_ = 0;
+  DType dtype_ = DType::float32;
+};
+
+// Calls f(T{}) with the C++ type of a floating-point dtype. The caller has checked the dtype.
+template <class F>
+decltype(auto) dispatch_floating(DType dtype, F&& f) {
+  return dtype == DType::float64 ? f(double{}) : f(float{});
+}
+
+}  // namespace sixloop

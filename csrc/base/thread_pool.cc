@@ -1,0 +1,227 @@
+#include "base/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace sixloop {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+void pause_cpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+int cpus_by_affinity() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    const int count = CPU_COUNT(&set);
+    if (count > 0) return count;
+  }
+#endif
+  const unsigned count = std::thread::hardware_concurrency();
+  return count > 0 ? static_cast<int>(count) : 1;
+}
+
+// Whole CPUs that the cgroup's quota pays for; 0 where there is no quota.
+int cpus_by_quota() {
+  long long quota = -1;
+  long long period = 0;
+  if (FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    if (std::fscanf(file, "%lld %lld", &quota, &period) != 2) quota = -1;
+    std::fclose(file);
+  } else {
+    if (FILE* v1 = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r")) {
+      if (std::fscanf(v1, "%lld", &quota) != 1) quota = -1;
+      std::fclose(v1);
+    }
+    if (FILE* v1 = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r")) {
+      if (std::fscanf(v1, "%lld", &period) != 1) period = 0;
+      std::fclose(v1);
+    }
+  }
+  if (quota <= 0 || period <= 0) return 0;
+  const long long cpus = (quota + period - 1) / period;
+  return static_cast<int>(cpus < kMaxThreads ? cpus : kMaxThreads);
+}
+
+int default_threads() {
+  if (const char* text = std::getenv("SIXLOOP_NUM_THREADS"); text != nullptr && *text != '\0') {
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    if (*end != '\0' || value < 1 || value > kMaxThreads) {
+      value_error("SIXLOOP_NUM_THREADS must be a whole number from 1 to ", kMaxThreads, "; got \"", text,
+                  "\"");
+    }
+    return static_cast<int>(value);
+  }
+  const int affinity = cpus_by_affinity();
+  const int quota = cpus_by_quota();
+  return quota > 0 && quota < affinity ? quota : affinity;
+}
+
+std::atomic<int>& thread_setting() {
+  static std::atomic<int> threads{default_threads()};
+  return threads;
+}
+
+// One call of run_tasks: lives on the caller's stack until every worker has left it.
+struct Job {
+  TaskFunction function;
+  void* context;
+  int64_t tasks;
+  std::atomic<int64_t> next{0};
+  std::mutex error_mutex;
+  std::exception_ptr error;
+
+  void work() {
+    for (int64_t task = next.fetch_add(1); task < tasks; task = next.fetch_add(1)) {
+      try {
+        function(context, task);
+      } catch (...) {
+        std::lock_guard<std::mutex> lock(error_mutex);
+        if (!error) error = std::current_exception();
+        next.store(tasks);
+      }
+    }
+  }
+};
+
+thread_local bool inside_task = false;
+
+class Pool {
+ public:
+  // False where another call holds the pool: the caller then works alone.
+  bool run(Job& job, int threads) {
+    std::unique_lock<std::mutex> busy(busy_, std::try_to_lock);
+    if (!busy.owns_lock()) return false;
+    grow(threads - 1);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = &job;
+      helpers_ = threads - 1;
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) wake_.notify_all();
+    inside_task = true;
+    job.work();
+    inside_task = false;
+    {
+      // A worker that wakes only now finds no job: nobody waits for it.
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = nullptr;
+    }
+    // A worker may share this core: after a short spin give the core away.
+    for (int spins = 0; active_.load(std::memory_order_acquire) > 0; ++spins) {
+      if (spins < 1000) {
+        pause_cpu();
+      } else {
+        sched_yield();
+      }
+    }
+    return true;
+  }
+
+ private:
+  void grow(int workers) {
+    while (workers_ < workers) {
+      const int index = workers_++;
+      const uint64_t seen = generation_.load();
+      std::thread([this, index, seen] { loop(index, seen); }).detach();
+    }
+  }
+
+  void loop(int index, uint64_t seen) {
+    inside_task = true;
+    for (;;) {
+      // About 50 microseconds of spinning bridges the gap between the ops of one training step.
+      for (int spins = 0; spins < 2000 && generation_.load(std::memory_order_acquire) == seen; ++spins) {
+        pause_cpu();
+      }
+      Job* job = nullptr;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        sleeping_.fetch_add(1, std::memory_order_seq_cst);
+        wake_.wait(lock, [&] { return generation_.load() != seen; });
+        sleeping_.fetch_sub(1, std::memory_order_seq_cst);
+        seen = generation_.load();
+        if (index < helpers_) job = job_;
+        if (job != nullptr) active_.fetch_add(1, std::memory_order_relaxed);
+      }
+      if (job != nullptr) {
+        job->work();
+        active_.fetch_sub(1, std::memory_order_release);
+      }
+    }
+  }
+
+  std::mutex busy_;   // held by the caller whose job runs
+  std::mutex mutex_;  // guards job_ and helpers_
+  std::condition_variable wake_;
+  Job* job_ = nullptr;
+  int helpers_ = 0;
+  int workers_ = 0;
+  std::atomic<int> active_{0};
+  std::atomic<int> sleeping_{0};
+  std::atomic<uint64_t> generation_{0};
+};
+
+// Never destroyed: detached workers may outlive static destructors. A forked child has none of its
+// parent's threads and begins with a pool of its own.
+std::atomic<Pool*> current_pool{nullptr};
+
+Pool& pool() {
+  static const bool registered = [] {
+    current_pool.store(new Pool);
+    pthread_atfork(nullptr, nullptr, [] {
+      inside_task = false;
+      current_pool.store(new Pool);
+    });
+    return true;
+  }();
+  (void)registered;
+  return *current_pool.load(std::memory_order_acquire);
+}
+
+}  // namespace
+
+void run_tasks(int64_t tasks, TaskFunction function, void* context) {
+  int64_t threads = num_threads();
+  if (threads > tasks) threads = tasks;
+  if (threads > 1 && !inside_task) {
+    Job job{function, context, tasks, {}, {}, {}};
+    if (pool().run(job, static_cast<int>(threads))) {
+      if (job.error) std::rethrow_exception(job.error);
+      return;
+    }
+  }
+  for (int64_t task = 0; task < tasks; ++task) function(context, task);
+}
+
+int num_threads() { return thread_setting().load(std::memory_order_relaxed); }
+
+void set_num_threads(int64_t threads) {
+  if (threads < 1 || threads > kMaxThreads) {
+    value_error("[set_num_threads] threads must be from 1 to ", kMaxThreads, "; got ", threads);
+  }
+  thread_setting().store(static_cast<int>(threads), std::memory_order_relaxed);
+}
+
+}  // namespace sixloop

@@ -1,0 +1,217 @@
+#include <cstring>
+
+#include "base/allocator.h"
+#include "base/arch.h"
+#include "base/error.h"
+#include "base/kernel.h"
+#include "base/thread_pool.h"
+#include "bindings/bindings.h"
+
+namespace sixloop {
+namespace {
+
+py::tuple shape_tuple(const Tensor& t) {
+  py::tuple shape(t.shape().rank());
+  for (int i = 0; i < t.shape().rank(); ++i) shape[i] = t.shape()[i];
+  return shape;
+}
+
+DType parse_dtype(py::handle value) {
+  const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(value));
+  for (DType dtype : {DType::float32, DType::float64, DType::int32, DType::int64, DType::uint8}) {
+    if (d.equal(numpy_dtype(dtype))) return dtype;
+  }
+  type_error("[Tensor] dtype must be float32, float64, int32, int64 or uint8; got ",
+             py::str(d).cast<std::string>());
+}
+
+Tensor make_tensor(py::handle data, py::handle dtype) {
+  const py::module_ numpy = py::module_::import("numpy");
+  py::object source = py::reinterpret_borrow<py::object>(data);
+  if (!py::isinstance<py::array>(source) && py::hasattr(source, "__dlpack__")) {
+    source = numpy.attr("from_dlpack")(source);
+  }
+  py::array array = numpy.attr("asarray")(source);
+  DType target;
+  if (!dtype.is_none()) {
+    target = parse_dtype(dtype);
+  } else if (py::isinstance<py::list>(data) || py::isinstance<py::tuple>(data) || PyFloat_Check(data.ptr())) {
+    // Python's own floats carry no precision that was chosen: they become the library's default.
+    target = array.dtype().kind() == 'f' ? DType::float32 : parse_dtype(array.dtype());
+  } else {
+    target = parse_dtype(array.dtype());
+  }
+  if (array.ndim() > Shape::kMaxRank) {
+    value_error("[Tensor] at most ", Shape::kMaxRank, " dimensions are supported; got ", array.ndim());
+  }
+  array = numpy.attr("require")(array, numpy_dtype(target), "CA");
+  int64_t dims[Shape::kMaxRank];
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) dims[i] = array.shape(i);
+  Tensor t = Tensor::empty(Shape(dims, static_cast<int>(array.ndim())), target);
+  std::memcpy(t.raw(), array.data(), static_cast<size_t>(t.bytes()));
+  return t;
+}
+
+Tensor reshape(const Tensor& t, const py::args& args) {
+  const py::object sizes = args.size() == 1 && !PyIndex_Check(args[0].ptr()) ? py::object(args[0]) : py::object(args);
+  const py::tuple list(sizes);
+  if (list.size() > static_cast<size_t>(Shape::kMaxRank)) {
+    value_error("[reshape] at most ", Shape::kMaxRank, " dimensions are supported; got ", list.size());
+  }
+  int64_t dims[Shape::kMaxRank];
+  int wild = -1;
+  int64_t known = 1;
+  for (size_t i = 0; i < list.size(); ++i) {
+    dims[i] = parse_int("reshape", "shape", list[i]);
+    if (dims[i] == -1 && wild < 0) {
+      wild = static_cast<int>(i);
+    } else if (dims[i] < 0) {
+      value_error("[reshape] sizes must not be negative, and one may be -1; got ", py::str(list).cast<std::string>());
+    } else {
+      known *= dims[i];
+    }
+  }
+  if (wild >= 0) {
+    if (known == 0 || t.size() % known != 0) {
+      value_error("[reshape] ", t.size(), " elements of shape ", t.shape(), " do not divide into ",
+                  py::str(list).cast<std::string>());
+    }
+    dims[wild] = t.size() / known;
+  }
+  return t.reshape(Shape(dims, static_cast<int>(list.size())));
+}
+
+Tensor copy(const Tensor& t) {
+  Tensor result = Tensor::empty(t.shape(), t.dtype());
+  std::memcpy(result.raw(), t.raw(), static_cast<size_t>(t.bytes()));
+  return result;
+}
+
+std::string repr(const Tensor& t) {
+  const std::string body = py::repr(numpy_view(t)).cast<std::string>();
+  return "Tensor(shape=" + t.shape().str() + ", dtype=" + name_of(t.dtype()) + ", device=cpu)\n" + body;
+}
+
+Tensor to_device(const Tensor& t, const std::string& device) {
+  if (device != "cpu") value_error("[Tensor.to] unknown device \"", device, "\"; valid here: cpu");
+  return t;
+}
+
+py::dict stats_dict() {
+  const MemoryStats stats = memory_stats();
+  py::dict d;
+  d["allocated"] = stats.allocated;
+  d["peak"] = stats.peak;
+  d["cached"] = stats.cached;
+  d["cache_limit"] = stats.cache_limit;
+  d["requests"] = stats.requests;
+  d["system_requests"] = stats.system_requests;
+  return d;
+}
+
+}  // namespace
+
+py::dtype numpy_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::float32:
+      return py::dtype::of<float>();
+    case DType::float64:
+      return py::dtype::of<double>();
+    case DType::int32:
+      return py::dtype::of<int32_t>();
+    case DType::int64:
+      return py::dtype::of<int64_t>();
+    case DType::uint8:
+      return py::dtype::of<uint8_t>();
+  }
+  throw std::logic_error("unknown dtype");
+}
+
+py::array numpy_view(const Tensor& t) {
+  auto* keeper = new std::shared_ptr<void>(t.owner());
+  const py::capsule base(keeper, [](void* p) { delete static_cast<std::shared_ptr<void>*>(p); });
+  py::ssize_t dims[Shape::kMaxRank];
+  for (int i = 0; i < t.shape().rank(); ++i) dims[i] = t.shape()[i];
+  return py::array(numpy_dtype(t.dtype()), py::array::ShapeContainer(dims, dims + t.shape().rank()), t.raw(), base);
+}
+
+void bind_base(py::module_& m) {
+  py::register_local_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const TypeError& error) {
+      PyErr_SetString(PyExc_TypeError, error.what());
+    }
+  });
+
+  py::class_<Tensor>(m, "Tensor", "A dense row-major array in the library's own memory.")
+      .def(py::init([](const py::object& data, const py::object& dtype) { return make_tensor(data, dtype); }),
+           py::arg("data"), py::arg("dtype") = py::none(),
+           "Copies an array, nested lists or a DLPack provider. dtype None keeps an array's own dtype; Python "
+           "floats become float32.")
+      .def_property_readonly("shape", &shape_tuple, "Extents, a tuple of int.")
+      .def_property_readonly("dtype", [](const Tensor& t) { return numpy_dtype(t.dtype()); }, "NumPy's dtype.")
+      .def_property_readonly("device", [](const Tensor&) { return "cpu"; }, "Where the memory lies.")
+      .def_property_readonly("ndim", [](const Tensor& t) { return t.shape().rank(); }, "Number of dimensions.")
+      .def_property_readonly("size", &Tensor::size, "Number of elements.")
+      .def_property_readonly("nbytes", &Tensor::bytes, "Bytes of the elements.")
+      .def("numpy", &numpy_view, "A writable NumPy view of the same memory, which it keeps alive.")
+      .def("to", &to_device, py::arg("device"), "The tensor on another device; itself where it is there already.")
+      .def("reshape", &reshape, "The same memory under another shape; one size may be -1.")
+      .def("copy", &copy, "A new tensor with the same elements.")
+      .def(
+          "fill", [](const Tensor& t, const py::object& value) { numpy_view(t).attr("fill")(value); }, py::arg("value"),
+          "Sets every element.")
+      .def(
+          "item", [](const Tensor& t) { return py::object(numpy_view(t).attr("item")()); },
+          "The only element, as a Python number.")
+      .def(
+          "__array__",
+          [](const Tensor& t, const py::object& dtype, const py::object& copy_flag) {
+            py::object view = numpy_view(t);
+            if (!dtype.is_none() && !py::dtype::from_args(dtype).equal(numpy_dtype(t.dtype()))) {
+              if (py::isinstance<py::bool_>(copy_flag) && !copy_flag.cast<bool>()) {
+                value_error("[Tensor] a conversion to another dtype needs a copy; got copy=False");
+              }
+              return py::object(view.attr("astype")(dtype));
+            }
+            if (py::isinstance<py::bool_>(copy_flag) && copy_flag.cast<bool>()) return py::object(view.attr("copy")());
+            return view;
+          },
+          py::arg("dtype") = py::none(), py::arg("copy") = py::none())
+      .def("__dlpack__",
+           [](const Tensor& t, const py::kwargs& kwargs) { return py::object(numpy_view(t).attr("__dlpack__")(**kwargs)); })
+      .def("__dlpack_device__", [](const Tensor& t) { return py::object(numpy_view(t).attr("__dlpack_device__")()); })
+      .def("__len__",
+           [](const Tensor& t) {
+             if (t.shape().rank() == 0) type_error("[Tensor] a tensor without dimensions has no length");
+             return t.shape()[0];
+           })
+      .def("__repr__", &repr);
+
+  m.def("empty", [](const py::object& shape, const py::object& dtype) {
+    Call call("empty");
+    return Tensor::empty(call.shape("shape", shape), parse_dtype(dtype));
+  });
+  m.def("zeros", [](const py::object& shape, const py::object& dtype) {
+    Call call("zeros");
+    return Tensor::zeros(call.shape("shape", shape), parse_dtype(dtype));
+  });
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads",
+        [](const py::object& threads) { set_num_threads(parse_int("set_num_threads", "threads", threads)); });
+  m.def("isa", [] { return name_of(best_isa(current_arch())); });
+  m.def("available_isas", &available_isas);
+  m.def("set_isa", &set_isa);
+  m.def("memory_stats", &stats_dict);
+  m.def("reset_peak_memory", &reset_peak_memory);
+  m.def("empty_cache", &empty_cache);
+  m.def("set_cache_limit",
+        [](const py::object& bytes) { set_cache_limit(parse_int("set_cache_limit", "bytes", bytes)); });
+  m.attr("__version__") = SIXLOOP_VERSION;
+  // Reads SIXLOOP_ISA and SIXLOOP_NUM_THREADS, so that a wrong value is an error of the import.
+  (void)current_arch();
+  (void)num_threads();
+}
+
+}  // namespace sixloop

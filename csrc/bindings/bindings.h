@@ -1,0 +1,65 @@
+// What every bind_<op>.cc uses: arrays in, arrays out, and the parsing of small arguments. A binding
+// parses, releases the GIL, calls the op and wraps the result; the op validates.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <optional>
+#include <string>
+
+#include "base/tensor.h"
+
+namespace sixloop {
+
+namespace py = pybind11;
+
+// The arrays of one call. NumPy in gives NumPy out; any Tensor in gives Tensors out.
+class Call {
+ public:
+  explicit Call(const char* op) : op_(op) {}
+
+  // A Tensor, a NumPy array (without a copy where it is dense, aligned and of native byte order) or a DLPack provider.
+  Tensor array(const char* name, py::handle value);
+  std::optional<Tensor> optional_array(const char* name, py::handle value);
+  // An array that the op writes to: it must be writable and dense, since a copy would lose the result.
+  Tensor output_array(const char* name, py::handle value);
+
+  // Runs the op without the GIL and wraps its result.
+  template <class F>
+  py::object run(F&& f) const {
+    return wrap(without_gil(f));
+  }
+  py::object wrap(const Tensor& t) const;
+
+  template <class F>
+  static auto without_gil(F&& f) {
+    py::gil_scoped_release release;
+    return f();
+  }
+
+  // int or (h, w).
+  std::array<int64_t, 2> pair(const char* name, py::handle value) const;
+  // A tuple or list of whole numbers.
+  Shape shape(const char* name, py::handle value) const;
+
+  const char* op() const { return op_; }
+
+ private:
+  const char* op_;
+  bool any_tensor_ = false;
+};
+
+// A writable NumPy array over the memory of t, which it keeps alive.
+py::array numpy_view(const Tensor& t);
+py::dtype numpy_dtype(DType dtype);
+
+// A whole number that fits into 64 bits; numpy integers count, bool and float do not.
+int64_t parse_int(const char* op, const char* name, py::handle value);
+
+void bind_base(py::module_& m);
+void bind_elementwise(py::module_& m);
+
+}  // namespace sixloop

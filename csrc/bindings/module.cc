@@ -1,0 +1,7 @@
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "sixloop's kernels. Use sixloop.ops, which documents them.";
+  sixloop::bind_base(m);
+  sixloop::bind_elementwise(m);
+}

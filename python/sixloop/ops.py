@@ -1,0 +1,24 @@
+"""The kernels as functions on arrays.
+
+Arrays are :class:`sixloop.Tensor`, NumPy arrays or DLPack providers, float32 or float64, not mixed. NumPy
+arrays in give NumPy arrays out (read without a copy where they are dense and aligned); any Tensor in gives
+Tensors out. Activations are [N, H, W, C], convolution weights [KH, KW, C / groups, O]. ``strides``,
+``dilation`` and windows are an int or a pair (h, w). ``padding`` is an int, a pair (h, w), a pair of pairs
+((top, bottom), (left, right)), "valid" or "same" (TensorFlow's rule, with strides too).
+
+Every function raises ValueError or TypeError with the op's tag, the rule and the offending values, and
+MemoryError where memory does not suffice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sixloop import _core
+
+Array = Any
+
+
+def add(a: Array, b: Array) -> Array:
+    """Returns a + b of two arrays of one shape."""
+    return _core.add(a, b)
