@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/tensor.h"
+#include "base/window.h"
 
 namespace sixloop {
 
@@ -59,7 +60,13 @@ py::dtype numpy_dtype(DType dtype);
 // A whole number that fits into 64 bits; numpy integers count, bool and float do not.
 int64_t parse_int(const char* op, const char* name, py::handle value);
 
+// The window of a convolution or pooling over an input of input_h x input_w: strides and dilation are an int or
+// (h, w), padding is an int, (h, w), ((top, bottom), (left, right)), "valid" or "same".
+Window parse_window(const Call& call, std::array<int64_t, 2> kernel, py::handle strides, py::handle padding,
+                    py::handle dilation, int64_t input_h, int64_t input_w);
+
 void bind_base(py::module_& m);
 void bind_elementwise(py::module_& m);
+void bind_window(py::module_& m);
 
 }  // namespace sixloop

@@ -4,4 +4,5 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "sixloop's kernels. Use sixloop.ops, which documents them.";
   sixloop::bind_base(m);
   sixloop::bind_elementwise(m);
+  sixloop::bind_window(m);
 }

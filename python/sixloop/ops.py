@@ -22,3 +22,22 @@ Array = Any
 def add(a: Array, b: Array) -> Array:
     """Returns a + b of two arrays of one shape."""
     return _core.add(a, b)
+
+
+def resolve_padding(
+    size_hw: Any, kernel_hw: Any, strides: Any = 1, dilation: Any = 1, padding: Any = 0
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Returns the padding that a window gets, ((top, bottom), (left, right)).
+
+    "same" is TensorFlow's rule: ceil(n / stride) outputs with the smallest sum of paddings that gives
+    them, max((ceil(n / stride) - 1) * stride + dilation * (k - 1) + 1 - n, 0); where the sum is odd, the
+    larger half comes after the input.
+
+    Args:
+        size_hw: input size, int or (h, w).
+        kernel_hw: filter or window size, int or (h, w).
+        strides: int or (h, w), default 1.
+        dilation: int or (h, w), default 1.
+        padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
+    """
+    return _core.resolve_padding(size_hw, kernel_hw, strides, dilation, padding)
