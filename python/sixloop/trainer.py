@@ -1,0 +1,694 @@
+"""Trainer: fits a model to data, and can be stopped and resumed at any step without a trace.
+
+    trainer = Trainer(model, SGD(0.1, momentum=0.9), callbacks=[ModelCheckpoint("runs/a")])
+    history = trainer.fit((x, y), epochs=10, batch_size=64, validation=(x_val, y_val))
+
+    trainer = Trainer.resume("runs/a/last", callbacks=[ModelCheckpoint("runs/a")])
+    history = trainer.fit((x, y), epochs=10, batch_size=64, validation=(x_val, y_val))
+
+The second part, in another process, goes on where the last checkpoint was written and ends with
+the same bits in the weights as a run that was never stopped: the order of the data and all random
+numbers are functions of (seed, epoch, step), and everything else is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sixloop import _registry, checkpoint, losses, metrics, optim, schedules
+from sixloop.callbacks import Callback, Progress
+
+if TYPE_CHECKING:
+    from sixloop.nn import Model
+
+__all__ = ["History", "NonFiniteLossError", "Trainer"]
+
+DEVICES = ("auto", "cpu")
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became infinite or NaN.
+
+    Attributes:
+        epoch: of the batch, counted from 1.
+        step: optimizer step that was not taken, counted from 1.
+        layer: name of the first layer whose output is not finite, or None if all are finite.
+    """
+
+    def __init__(self, message: str, epoch: int, step: int, layer: str | None) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
+        self.layer = layer
+
+
+@dataclass
+class History:
+    """The figures of every complete epoch.
+
+    Attributes:
+        history: lists by name ("loss", the metrics, the same with "val_" in front), one entry an
+            epoch, NaN where an epoch has no such figure. The training figures are means over the
+            epoch while the weights changed, and "loss" has the L2 penalty in it; the validation
+            figures are of the weights at the end of the epoch, and have not.
+        epochs: their numbers, counted from 1.
+    """
+
+    history: dict[str, list[float]] = field(default_factory=dict)
+    epochs: list[int] = field(default_factory=list)
+
+    def append(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Add the figures of one epoch."""
+        for name in logs:
+            self.history.setdefault(name, [math.nan] * len(self.epochs))
+        for name, values in self.history.items():
+            values.append(logs.get(name, math.nan))
+        self.epochs.append(epoch)
+
+
+@dataclass
+class _Run:
+    """What one `fit` was asked for: a resumed one must be asked for the same."""
+
+    first_epoch: int
+    samples: int
+    batch_size: int
+    shuffle: bool
+
+
+class Trainer:
+    """Trains, evaluates and applies a model with one input and one output.
+
+    Args:
+        model: built with `seed` if it has no parameters yet.
+        optimizer: an Optimizer, or a name for its defaults: "sgd", "rmsprop", "adam" (default),
+            "adamw".
+        loss: a Loss or a name: "cross_entropy" (default), "binary_cross_entropy",
+            "mean_squared_error", "weston_watkins_hinge"; or a function
+            `f(output, target) -> (float, gradient)`. Where the model ends in the softmax or sigmoid
+            that belongs to the loss, loss and metrics see the values before it.
+        metrics: Metrics or names: "accuracy" (default), "binary_accuracy", "top_<k>_accuracy"; or
+            functions `f(output, target) -> float`. With "binary_cross_entropy", "accuracy" is the
+            binary one.
+        callbacks: called in this order (default none).
+        schedule: `step -> learning rate` (steps count from 0), in place of the optimizer's rate.
+        l2: factor of the penalty l2/2 * sum(w^2) over the weights, not the biases (default 0); see
+            `losses.L2Penalty` for the difference to `weight_decay`.
+        device: "auto" or "cpu".
+        seed: of initialisation, shuffling, dropout and augmentation (default 0).
+
+    Attributes:
+        step, epoch: optimizer steps and epochs that are complete.
+        batch: batches of the running epoch that are complete.
+        history: of all complete epochs.
+        stop_reason: why the last `fit` ended before its last epoch; "" if it did not.
+
+    Raises:
+        ValueError: unknown name of a loss, metric, optimizer or device (the message lists the valid
+            ones), or a last activation that the loss would misread.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        optimizer: str | optim.Optimizer = "adam",
+        loss: str | losses.Loss | Callable[[Any, Any], tuple[float, Any]] = "cross_entropy",
+        metrics: Sequence[Any] = ("accuracy",),
+        callbacks: Sequence[Callback] = (),
+        schedule: Callable[[int], float] | None = None,
+        *,
+        l2: float = 0.0,
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        if device not in DEVICES:
+            raise ValueError(
+                f"[Trainer] unknown device {device!r}; valid devices: {', '.join(DEVICES)}"
+            )
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"[Trainer] seed must be an integer >= 0; got {seed!r}")
+        self.model = model
+        self.optimizer = optim.get(optimizer)
+        self.loss = losses.get(loss)
+        self.metrics = _metrics(metrics, self.loss)
+        self.callbacks = _callbacks(callbacks)
+        self.schedule = None if schedule is None else schedules.get(schedule)
+        self.l2 = losses.L2Penalty(l2)
+        self.device = device
+        self.seed = seed
+
+        self.step = 0
+        self.epoch = 0
+        self.batch = 0
+        self.history = History()
+        self.stop_reason = ""
+        self._sums: dict[str, list[float]] = {}
+        self._run: _Run | None = None
+        self._continuing = False
+        self._interrupts = 0
+        self._saves: list[str | os.PathLike[str]] = []
+
+        self._logits, self._drop_activation = _output_form(model, self.loss)
+        if not model.is_built:
+            model.build(seed=seed)
+
+    @property
+    def continuing(self) -> bool:
+        """Whether the running `fit` goes on with one that was interrupted or killed."""
+        return self._continuing
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the running or last `fit` was ended by Ctrl-C."""
+        return self._interrupts > 0
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.optimizer.lr if self.schedule is None else self.schedule(self.step)
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation: Any = None,
+        shuffle: bool = True,
+        verbose: int = 1,
+        resume: bool = True,
+    ) -> History:
+        """Train for a number of epochs.
+
+        Ctrl-C ends training after the running batch, with weights and History intact; a second one
+        raises KeyboardInterrupt. Call `fit` with the same arguments again, in this process or after
+        `Trainer.resume`, to go on with the next batch as if nothing had happened: `epochs` then
+        counts those from before too.
+
+        Args:
+            data: a pair of arrays (x (N, ...), y (N, ...)) or a data set.
+            epochs: passes over the data, >= 0 (default 1). After a `fit` that came to its end,
+                another one adds as many.
+            batch_size: samples for a step, >= 1 (default 32). The last batch may be smaller.
+            validation: as `data`; evaluated after every epoch (default None).
+            shuffle: a new order in every epoch, from the seed (default True).
+            verbose: 0 shows nothing, 1 a bar on a terminal and otherwise a line an epoch (default),
+                2 a line an epoch; on standard error.
+            resume: go on with an interrupted `fit` (default True). False starts to count anew and
+                leaves an epoch that was begun.
+
+        Returns:
+            The History of all epochs of this trainer.
+
+        Raises:
+            NonFiniteLossError: names the epoch, the step and the first layer whose output is not
+                finite. The weights are those from before the step.
+            ValueError, TypeError: data that do not fit, or arguments out of range.
+        """
+        epochs = _check_count("epochs", epochs, 0)
+        batch_size = _check_count("batch_size", batch_size, 1)
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"[Trainer.fit] verbose must be 0, 1 or 2; got {verbose!r}")
+        train = self._data_set("fit", data)
+        held_out = None if validation is None else self._data_set("validation", validation)
+        last_epoch = self._begin(len(train), batch_size, bool(shuffle), resume) + epochs
+        callbacks = self.callbacks
+        progress = None
+        if verbose:
+            batches = -(-len(train) // batch_size)
+            progress = Progress(last_epoch, batches, bar=None if verbose == 1 else False)
+            callbacks = [*callbacks, progress]
+        try:
+            with self._catch_interrupts():
+                self._fit(train, held_out, last_epoch, callbacks)
+        finally:
+            if progress is not None:
+                progress.close()
+            self._saves.clear()
+        return self.history
+
+    def _begin(self, samples: int, batch_size: int, shuffle: bool, resume: bool) -> int:
+        """Start a run or go on with one; return the number of epochs complete at its start."""
+        self._interrupts = 0
+        self.stop_reason = ""
+        run = self._run
+        self._continuing = resume and run is not None
+        if run is None or not resume:
+            self.batch = 0
+            self._sums = {}
+            run = self._run = _Run(self.epoch, samples, batch_size, shuffle)
+        asked = _Run(run.first_epoch, samples, batch_size, shuffle)
+        if self.batch and asked != run:
+            raise ValueError(
+                f"[Trainer.fit] the run to go on with stopped in epoch {self.epoch + 1} after "
+                f"batch {self.batch}, with {run.samples} samples, batch_size={run.batch_size}, "
+                f"shuffle={run.shuffle}; got {samples} samples, batch_size={batch_size}, "
+                f"shuffle={shuffle}. Give the same, or resume=False to begin a new run"
+            )
+        self._run = asked
+        return asked.first_epoch
+
+    def _fit(
+        self, train: Any, held_out: Any, last_epoch: int, callbacks: Sequence[Callback]
+    ) -> None:
+        hooks = {
+            name: [getattr(c, name) for c in callbacks if _overrides(c, name)] for name in _HOOKS
+        }
+        self._call(hooks["on_train_begin"])
+        while self.epoch < last_epoch and not self._must_stop:
+            if self.batch == 0:
+                self._call(hooks["on_epoch_begin"])
+            self._train_epoch(train, hooks["on_batch_begin"], hooks["on_batch_end"])
+            if self._must_stop:
+                break
+            logs = self.running()
+            if held_out is not None:
+                assert self._run is not None
+                figures = self._evaluate(held_out, self._run.batch_size, interruptible=True)
+                if self._interrupts:  # in the validation, which the next fit repeats
+                    break
+                logs.update({f"val_{name}": value for name, value in figures.items()})
+            self.epoch += 1
+            self.batch = 0
+            self._sums = {}
+            self.history.append(self.epoch, logs)
+            self._call(hooks["on_epoch_end"], logs)
+        if self.epoch >= last_epoch:
+            self._interrupts = 0  # a Ctrl-C after the last batch comes too late
+            self._run = None
+        elif self._interrupts:
+            self.stop_reason = f"interrupted in epoch {self.epoch + 1} after batch {self.batch}"
+        elif self.batch == 0:
+            self._run = None
+        self._call(hooks["on_train_end"])
+
+    def _train_epoch(
+        self,
+        train: Any,
+        begin: Sequence[Callable[..., None]],
+        end: Sequence[Callable[..., None]],
+    ) -> None:
+        assert self._run is not None
+        model, logits, drop = self.model, self._logits, self._drop_activation
+        parameters = model.trainable_parameters()
+        dtype = np.dtype(model.dtype)
+        batches = train.batches(
+            self._run.batch_size,
+            shuffle=self._run.shuffle,
+            seed=self.seed,
+            epoch=self.epoch,
+            start=self.batch,
+        )
+        for x, y in batches:
+            if begin:
+                self._call(begin)
+            x = np.asarray(x, dtype)
+            output = model(x, training=True, step=self.step, logits=drop)
+            loss, gradient = self.loss(output, y)
+            if not math.isfinite(loss):
+                raise self._non_finite(x, y, loss)
+            model.backward(gradient, input_gradient=False, from_logits=drop)
+            gradients = model.gradients()
+            if self.l2.l2:
+                loss += self.l2(parameters, gradients)
+            self.optimizer.update(parameters, gradients, self.lr)
+            self.step += 1
+            self.batch += 1
+            _count(self._sums, "loss", loss * len(y), len(y))
+            for metric in self.metrics:
+                _count(self._sums, metric.name, *metric.count(output, y, logits=logits))
+            if end:
+                self._call(end, loss)
+            if self._must_stop:
+                return
+
+    def running(self) -> dict[str, float]:
+        """Return the means of the running epoch so far: the loss and the metrics."""
+        return _means(self._sums)
+
+    def stop(self, reason: str = "stopped by a callback") -> None:
+        """End `fit` after the running batch; for callbacks."""
+        self.stop_reason = reason
+
+    def request_save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint when all callbacks of the running hook have run; for callbacks.
+
+        Then the checkpoint has the state of each of them after this hook, whatever their order.
+        """
+        self._saves.append(path)
+
+    @property
+    def _must_stop(self) -> bool:
+        return self._interrupts > 0 or self.stop_reason != ""
+
+    def _call(self, hooks: Sequence[Callable[..., None]], *arguments: Any) -> None:
+        for hook in hooks:
+            hook(self, *arguments)
+        while self._saves:
+            self.save(self._saves.pop(0))
+
+    @contextmanager
+    def _catch_interrupts(self) -> Iterator[None]:
+        """Count the first Ctrl-C; leave a second, and all where the handler is not Python's own."""
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        ):
+            yield
+            return
+
+        def handle(number: int, frame: Any) -> None:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                signal.default_int_handler(number, frame)
+
+        signal.signal(signal.SIGINT, handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _non_finite(self, x: Any, y: Any, loss: float) -> NonFiniteLossError:
+        layer = None
+        if not np.isfinite(x).all():
+            cause = "the batch itself has values that are not finite"
+        elif np.asarray(y).dtype.kind == "f" and not np.isfinite(y).all():
+            cause = "the targets have values that are not finite"
+        else:
+            layer = self.model.first_non_finite(x)
+            cause = (
+                "the outputs of all layers are finite, so it is the loss that overflows"
+                if layer is None
+                else f"the first layer whose output is not finite is {layer!r}"
+            )
+        return NonFiniteLossError(
+            f"[Trainer.fit] the loss is {loss} in epoch {self.epoch + 1}, step {self.step + 1}: "
+            f"{cause} (learning rate {self.lr:g})",
+            self.epoch + 1,
+            self.step + 1,
+            layer,
+        )
+
+    def evaluate(self, data: Any, *, batch_size: int = 256) -> dict[str, float]:
+        """Return the loss (without the L2 penalty) and the metrics over all of `data`.
+
+        Args:
+            data: a pair of arrays (x (N, ...), y (N, ...)) or a data set.
+            batch_size: samples that go through the model at once, >= 1 (default 256).
+        """
+        batch_size = _check_count("batch_size", batch_size, 1)
+        return self._evaluate(self._data_set("evaluate", data), batch_size)
+
+    def _evaluate(
+        self, data: Any, batch_size: int, *, interruptible: bool = False
+    ) -> dict[str, float]:
+        sums: dict[str, list[float]] = {}
+        dtype = np.dtype(self.model.dtype)
+        for x, y in data.batches(batch_size):
+            output = self.model(np.asarray(x, dtype), logits=self._drop_activation)
+            loss, _ = self.loss(output, y)
+            _count(sums, "loss", loss * len(y), len(y))
+            for metric in self.metrics:
+                _count(sums, metric.name, *metric.count(output, y, logits=self._logits))
+            if interruptible and self._interrupts:
+                break
+        return _means(sums)
+
+    def predict(self, x: Any, *, batch_size: int = 256) -> NDArray[Any]:
+        """Return the model's output for every sample, with its last activation.
+
+        Args:
+            x: array (N, ...), taken as `fit` takes it (uint8 pixels are divided by 255), or a data
+                set, of which the targets are ignored. N = 0 is fine.
+            batch_size: samples that go through the model at once, >= 1 (default 256).
+
+        Returns:
+            Array (N, ...) of the model's dtype.
+        """
+        batch_size = _check_count("batch_size", batch_size, 1)
+        dtype = np.dtype(self.model.dtype)
+        if not hasattr(x, "batches"):
+            from sixloop.data import ArrayDataset
+
+            x = np.asarray(x)
+            if x.ndim == 0:
+                raise ValueError(
+                    f"[Trainer] predict: expected samples (N, ...); got the scalar {x}"
+                )
+            x = ArrayDataset(x, np.zeros(len(x), np.int64), dtype=dtype)
+        if len(x) == 0:
+            return np.empty((0, *self.model.output_shapes[0]), dtype)
+        outputs = [
+            np.asarray(self.model(np.asarray(batch, dtype))) for batch, _ in x.batches(batch_size)
+        ]
+        return outputs[0].copy() if len(outputs) == 1 else np.concatenate(outputs)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint of everything: the directory `path`, in place of an older one.
+
+        `checkpoint` has the format and what happens if the process dies meanwhile.
+        """
+        arrays = {}
+        saved = []
+        for index, callback in enumerate(self.callbacks):
+            saved.append({"type": type(callback).__qualname__, "state": callback.state()})
+            arrays.update({f"{index}/{name}": a for name, a in callback.arrays().items()})
+        state = {
+            "optimizer": _registry.describe(self.optimizer),
+            "loss": _registry.describe(self.loss),
+            "metrics": [metric.config() for metric in self.metrics],
+            "schedule": None if self.schedule is None else _registry.describe(self.schedule),
+            "l2": self.l2.l2,
+            "device": self.device,
+            "seed": self.seed,
+            "step": self.step,
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "sums": self._sums,
+            "history": self.history.history,
+            "epochs": self.history.epochs,
+            "run": None if self._run is None else vars(self._run),
+            "callbacks": saved,
+        }
+        checkpoint.write(path, self.model, state, self.optimizer.state(), arrays)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        callbacks: Sequence[Callback] = (),
+        loss: Callable[[Any, Any], tuple[float, Any]] | None = None,
+        metrics: Sequence[Any] | None = None,
+        schedule: Callable[[int], float] | None = None,
+        device: str | None = None,
+    ) -> Trainer:
+        """Return the trainer that was saved at `path`, to go on with `fit` on the same data.
+
+        Args:
+            path: a checkpoint.
+            callbacks: the same as before, which are given their saved state, by type and order;
+                one that was not there before starts afresh.
+            loss, metrics, schedule: needed where they were functions of your own, which a
+                checkpoint cannot hold.
+            device: another one than before.
+
+        Raises:
+            CheckpointError: there is no checkpoint, or it is damaged or foreign.
+            ValueError: a function of your own was not given again.
+        """
+        from sixloop.nn import load
+
+        found = checkpoint.read(path)
+        state = found.state
+        for name, kinds in _STATE.items():
+            if not isinstance(state.get(name), kinds):
+                raise checkpoint.CheckpointError(
+                    f"[Trainer.resume] the state in {found.path} is not a trainer's: "
+                    f"{name} is {state.get(name)!r}"
+                )
+        if metrics is None:
+            metrics = [_again("metrics", saved, None, _metric) for saved in state["metrics"]]
+        if schedule is None and state["schedule"] is not None:
+            schedule = _again("schedule", state["schedule"], None, schedules.get)
+        trainer = cls(
+            load(found.path),
+            _again("optimizer", state["optimizer"], None, optim.get),
+            _again("loss", state["loss"], loss, losses.get),
+            metrics,
+            callbacks,
+            schedule,
+            l2=state["l2"],
+            device=device or state["device"],
+            seed=state["seed"],
+        )
+        trainer.optimizer.load_state(found.optimizer)
+        trainer.step = state["step"]
+        trainer.epoch = state["epoch"]
+        trainer.batch = state["batch"]
+        trainer._sums = state["sums"]
+        trainer.history = History(state["history"], state["epochs"])
+        trainer._run = None if state["run"] is None else _Run(**state["run"])
+        trainer._load_callbacks(state["callbacks"], found.callbacks)
+        return trainer
+
+    def _load_callbacks(
+        self, saved: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[Any]]
+    ) -> None:
+        used: set[int] = set()
+        for callback in self.callbacks:
+            name = type(callback).__qualname__
+            for index, entry in enumerate(saved):
+                if index not in used and entry["type"] == name:
+                    used.add(index)
+                    prefix = f"{index}/"
+                    own = {k[len(prefix) :]: a for k, a in arrays.items() if k.startswith(prefix)}
+                    callback.load_state(entry["state"], own)
+                    break
+
+    def _data_set(self, op: str, data: Any) -> Any:
+        """Return `data` as a data set that is not empty and fits the model."""
+        if hasattr(data, "batches"):
+            if len(data) == 0:
+                raise ValueError(f"[Trainer] {op}: the data set is empty")
+            return data
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            raise TypeError(
+                f"[Trainer] {op}: expected a pair of arrays (x, y) or a data set; "
+                f"got {type(data).__name__}"
+                + (f" of length {len(data)}" if isinstance(data, (tuple, list)) else "")
+            )
+        from sixloop.data import ArrayDataset
+
+        x, y = np.asarray(data[0]), np.asarray(data[1])
+        if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+            raise ValueError(
+                f"[Trainer] {op}: x and y need one entry for each sample; "
+                f"got x {x.shape}, y {y.shape}"
+            )
+        if len(x) == 0:
+            raise ValueError(f"[Trainer] {op}: the data are empty; got x {x.shape}, y {y.shape}")
+        if isinstance(self.loss, losses.Loss):
+            self.loss.check((len(x), *self.model.output_shapes[0]), y)
+        return ArrayDataset(x, y, dtype=np.dtype(self.model.dtype))
+
+
+_HOOKS = (
+    "on_train_begin",
+    "on_train_end",
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_batch_begin",
+    "on_batch_end",
+)
+
+
+# What a checkpoint says of a trainer, and of what types.
+_STATE: dict[str, tuple[type, ...]] = {
+    "optimizer": (dict,),
+    "loss": (dict,),
+    "metrics": (list,),
+    "schedule": (dict, type(None)),
+    "l2": (float,),
+    "device": (str,),
+    "seed": (int,),
+    "step": (int,),
+    "epoch": (int,),
+    "batch": (int,),
+    "sums": (dict,),
+    "history": (dict,),
+    "epochs": (list,),
+    "run": (dict, type(None)),
+    "callbacks": (list,),
+}
+
+
+def _overrides(callback: Callback, hook: str) -> bool:
+    return getattr(type(callback), hook) is not getattr(Callback, hook)
+
+
+def _callbacks(given: Sequence[Callback]) -> list[Callback]:
+    for callback in given:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"[Trainer] expected sixloop.callbacks.Callback objects; got {callback!r}"
+            )
+    return list(given)
+
+
+def _metric(spec: Any) -> metrics.Metric:
+    return metrics.get(spec)
+
+
+def _metrics(given: Sequence[Any], loss: losses.Loss) -> list[metrics.Metric]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
+        raise TypeError(f"[Trainer] metrics must be a list; got {given!r}")
+    found = []
+    for spec in given:
+        metric = _metric(spec)
+        if spec == "accuracy" and getattr(loss, "final_activation", None) == "sigmoid":
+            metric = metrics.BinaryAccuracy()
+            metric.name = "accuracy"
+        found.append(metric)
+    names = ["loss", *(metric.name for metric in found)]
+    if len(set(names)) != len(names):
+        raise ValueError(f"[Trainer] metrics need different names; got {names[1:]}")
+    return found
+
+
+def _output_form(model: Model, loss: losses.Loss) -> tuple[bool, bool]:
+    """Return whether the loss sees logits, and whether an activation is left out for that."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"[Trainer] expected a model with one input and one output; {model.name!r} has "
+            f"{len(model.inputs)} and {len(model.outputs)}"
+        )
+    wanted = getattr(loss, "final_activation", None)
+    last = model.final_activation
+    if last in getattr(loss, "refused_activations", ()):
+        fitting = f"{wanted!r} or none" if wanted else "none"
+        raise ValueError(
+            f"[Trainer] the loss {loss.name!r} does not go with the last activation {last!r} of "
+            f"model {model.name!r}: expected {fitting}"
+        )
+    return wanted is not None, wanted is not None and last == wanted
+
+
+def _again(kind: str, saved: Any, given: Any, get: Callable[[Any], Any]) -> Any:
+    if given is not None:
+        return get(given)
+    if isinstance(saved, Mapping) and "custom" in saved:
+        raise ValueError(
+            f"[Trainer.resume] {kind}: {saved['custom']!r} is a function of your own; "
+            f"give it again as {kind}="
+        )
+    return get(saved)
+
+
+def _check_count(argument: str, value: int, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+        raise ValueError(f"[Trainer] {argument} must be an integer >= {low}; got {value!r}")
+    return int(value)
+
+
+def _count(sums: dict[str, list[float]], name: str, value: float, number: int) -> None:
+    entry = sums.get(name)
+    if entry is None:
+        sums[name] = [value, number]
+    else:
+        entry[0] += value
+        entry[1] += number
+
+
+def _means(sums: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: total / number for name, (total, number) in sums.items()}
