@@ -1,0 +1,168 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+from sixloop import _checks, initializers, ops
+from sixloop._checks import PaddingLike, PairLike, Shape, show
+from sixloop.initializers import InitializerLike
+from sixloop.nn import _epilogue, _window
+from sixloop.nn.layer import Context, Layer, ParameterSpec
+from sixloop.ops import Array
+
+ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4")
+
+
+class Conv2D(Layer):
+    """Slides filters over an image: [N, H, W, C] to [N, OH, OW, filters].
+
+    OH = floor((H + top + bottom - dilation*(KH - 1) - 1) / stride) + 1, OW likewise.
+
+    Parameters: ``weight`` [KH, KW, C/groups, filters] and ``bias`` [filters].
+
+    Args:
+        filters: number of output channels.
+        kernel_size: int or (h, w).
+        strides: int or (h, w); default 1.
+        padding: "valid" (none, the default), "same" (OH = ceil(H / stride), TensorFlow's rule),
+            an int, (h, w) or ((top, bottom), (left, right)).
+        dilation: spacing of the filter's cells, int or (h, w); default 1.
+        groups: number of channel groups convolved on their own; ``groups == C`` is depthwise.
+        activation: name of an activation, run inside the kernel; default None.
+        use_bias: whether to add a bias; default True.
+        kernel_initializer, bias_initializer: name or object of ``sixloop.initializers``.
+        strict: raise when (H + pad - KH) is not a multiple of the stride, instead of leaving
+            out the last rows or columns; default False.
+        algorithm: "auto" (a function of the shape alone), "direct", "im2col", "winograd2x2" or
+            "winograd4x4"; one that can't run the shape is an error that says why.
+        name: name of the layer and of its parameters.
+
+    Raises:
+        ValueError, TypeError: bad argument, or an input that does not fit (when called).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: PairLike,
+        strides: PairLike = 1,
+        padding: PaddingLike = "valid",
+        dilation: PairLike = 1,
+        groups: int = 1,
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        strict: bool = False,
+        algorithm: str = "auto",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        tag = name or "Conv2D"
+        self.filters = _checks.integer(tag, "filters", filters)
+        self.kernel_size = _checks.pair(tag, "kernel_size", kernel_size)
+        self.strides = _checks.pair(tag, "strides", strides)
+        self.padding = _checks.padding(tag, padding)
+        self.dilation = _checks.pair(tag, "dilation", dilation)
+        self.groups = _checks.integer(tag, "groups", groups)
+        self.activation = _epilogue.check(tag, activation)
+        self.use_bias = _checks.flag(tag, "use_bias", use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.strict = _checks.flag(tag, "strict", strict)
+        self.algorithm = _checks.choice(tag, "algorithm", algorithm, ALGORITHMS)
+        if self.filters % self.groups:
+            raise ValueError(
+                f"[{tag}] filters must be a multiple of groups; got filters={filters}, "
+                f"groups={groups}"
+            )
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        height, width, channels = _window.image("Conv2D", shapes[0])
+        if channels % self.groups:
+            raise ValueError(
+                f"input channels must be a multiple of groups; got input {show(shapes[0])}, "
+                f"groups={self.groups}"
+            )
+        _window.check_fit(
+            "filter",
+            (height, width),
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation,
+            self.strict,
+        )
+        _, oh, ow, filters = ops.conv2d_output_shape(
+            (1, height, width, channels),
+            self._weight_shape(channels),
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+        return oh, ow, filters
+
+    def parameter_specs(self, *shapes: Shape) -> dict[str, ParameterSpec]:
+        weight = self._weight_shape(shapes[0][2])
+        specs = {"weight": ParameterSpec(weight, self.kernel_initializer)}
+        if self.use_bias:
+            specs["bias"] = ParameterSpec((self.filters,), self.bias_initializer)
+        return specs
+
+    def multiply_adds(self, *shapes: Shape) -> int:
+        oh, ow, filters = self.output_shape(*shapes)
+        kh, kw, channels, _ = self._weight_shape(shapes[0][2])
+        return oh * ow * filters * kh * kw * channels
+
+    def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
+        (x,) = inputs
+        z = ops.conv2d(
+            x,
+            self._parameters["weight"],
+            self._parameters.get("bias"),
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            activation=_epilogue.fused(self.activation, ctx),
+            algorithm=self.algorithm,
+        )
+        if ctx.saving:
+            ctx.saved = x
+        return _epilogue.finish(self.activation, ctx, z)
+
+    def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
+        x, ctx.saved = ctx.saved, None
+        dz = _epilogue.gradient(self.activation, ctx, dy)
+        weight = self._parameters["weight"]
+        if self.use_bias:
+            ctx.add_gradient("bias", ops.bias_grad(dz))
+        ctx.add_gradient(
+            "weight",
+            ops.conv2d_grad_weight(
+                x,
+                dz,
+                weight.shape,
+                strides=self.strides,
+                padding=self.padding,
+                dilation=self.dilation,
+                groups=self.groups,
+                algorithm=self.algorithm,
+            ),
+        )
+        if not ctx.needs[0]:
+            return (None,)
+        dx = ops.conv2d_grad_input(
+            dz,
+            weight,
+            x.shape,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            algorithm=self.algorithm,
+        )
+        return (dx,)
+
+    def _weight_shape(self, channels: int) -> tuple[int, int, int, int]:
+        return (*self.kernel_size, channels // self.groups, self.filters)

@@ -1,0 +1,86 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+
+from sixloop import _checks, initializers, ops
+from sixloop._checks import Shape, show
+from sixloop.initializers import InitializerLike
+from sixloop.nn import _epilogue
+from sixloop.nn.layer import Context, Layer, ParameterSpec
+from sixloop.ops import Array
+
+
+class Dense(Layer):
+    """Multiplies by a matrix and adds a bias: [N, features] to [N, units].
+
+    Parameters: ``weight`` [features, units] and ``bias`` [units].
+
+    Args:
+        units: number of outputs.
+        activation: name of an activation, run inside the kernel; default None.
+        use_bias: whether to add a bias; default True.
+        kernel_initializer, bias_initializer: name or object of ``sixloop.initializers``.
+        name: name of the layer and of its parameters.
+
+    Raises:
+        ValueError, TypeError: bad argument, or an input that is not [N, features] (when called).
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        tag = name or "Dense"
+        self.units = _checks.integer(tag, "units", units)
+        self.activation = _epilogue.check(tag, activation)
+        self.use_bias = _checks.flag(tag, "use_bias", use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if len(shapes[0]) != 1:
+            raise ValueError(
+                f"Dense needs a 2-D input (N, features); got {show(shapes[0])}: put Flatten() "
+                f"before it, which makes (N, {math.prod(shapes[0])})"
+            )
+        return (self.units,)
+
+    def parameter_specs(self, *shapes: Shape) -> dict[str, ParameterSpec]:
+        weight = (shapes[0][0], self.units)
+        specs = {"weight": ParameterSpec(weight, self.kernel_initializer)}
+        if self.use_bias:
+            specs["bias"] = ParameterSpec((self.units,), self.bias_initializer)
+        return specs
+
+    def multiply_adds(self, *shapes: Shape) -> int:
+        return shapes[0][0] * self.units
+
+    def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
+        (x,) = inputs
+        z = ops.gemm(
+            x,
+            self._parameters["weight"],
+            self._parameters.get("bias"),
+            activation=_epilogue.fused(self.activation, ctx),
+        )
+        if ctx.saving:
+            ctx.saved = x
+        return _epilogue.finish(self.activation, ctx, z)
+
+    def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
+        x, ctx.saved = ctx.saved, None
+        dz = _epilogue.gradient(self.activation, ctx, dy)
+        if self.use_bias:
+            ctx.add_gradient("bias", ops.bias_grad(dz))
+        ctx.add_gradient("weight", ops.gemm(x, dz, transpose_a=True))
+        if not ctx.needs[0]:
+            return (None,)
+        return (ops.gemm(dz, self._parameters["weight"], transpose_b=True),)

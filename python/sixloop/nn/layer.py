@@ -1,0 +1,315 @@
+"""The base of all layers, the symbolic tensors they are called on, and the per-call store."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sixloop import Tensor, _checks, initializers, ops
+from sixloop._checks import Shape
+from sixloop.ops import Array
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """What a layer says of one parameter before it is allocated.
+
+    Args:
+        shape: its shape.
+        initializer: fills it when the model is built.
+        trainable: False for running statistics, which no optimizer updates.
+    """
+
+    shape: Shape
+    initializer: initializers.Initializer
+    trainable: bool = True
+
+
+class Context:
+    """What one call of one layer keeps between forward and backward.
+
+    A layer that is called twice in a graph has two contexts, so sharing layers is safe.
+
+    Attributes:
+        saving: True when a backward pass may follow; a layer saves nothing otherwise.
+        linear: True when the layer must leave out its activation (``logits=True``).
+        seed, purpose, step: the key of this call's random numbers; the element is the rest of it.
+        needs: for each input, whether backward must compute its gradient (set before backward).
+        saved: whatever the layer keeps for backward.
+        epilogue: what the gradient of ``activation=`` follows from.
+    """
+
+    __slots__ = (
+        "_gradients",
+        "_prefix",
+        "epilogue",
+        "linear",
+        "needs",
+        "purpose",
+        "saved",
+        "saving",
+        "seed",
+        "step",
+    )
+
+    def __init__(
+        self,
+        *,
+        saving: bool = False,
+        linear: bool = False,
+        seed: int = 0,
+        purpose: int = 0,
+        step: int = 0,
+    ) -> None:
+        self.saving = saving
+        self.linear = linear
+        self.seed = seed
+        self.purpose = purpose
+        self.step = step
+        self.needs: tuple[bool, ...] = ()
+        self.saved: Any = None
+        self.epilogue: Any = None
+        self._gradients: dict[str, Tensor] = {}
+        self._prefix = ""
+
+    def collect(self, gradients: dict[str, Tensor], prefix: str, needs: tuple[bool, ...]) -> None:
+        """Says where this call's parameter gradients go and which input gradients are wanted."""
+        self._gradients = gradients
+        self._prefix = prefix
+        self.needs = needs
+
+    def add_gradient(self, name: str, gradient: Tensor) -> None:
+        """Adds one call's gradient of the parameter ``name``: calls of a shared layer add up."""
+        key = f"{self._prefix}.{name}"
+        before = self._gradients.get(key)
+        self._gradients[key] = gradient if before is None else ops.add(before, gradient)
+
+
+class Symbol:
+    """A tensor of the graph that is being built: it has a shape, but no values.
+
+    Attributes:
+        shape: shape of one sample, without the batch axis.
+        node: the call that makes it, or None for an ``Input``.
+    """
+
+    __slots__ = ("node", "shape")
+
+    def __init__(self, shape: Shape, node: Node | None) -> None:
+        self.shape = shape
+        self.node = node
+
+    def __repr__(self) -> str:
+        source = "" if self.node is None else f" from {type(self.node.layer).__name__}"
+        return f"<symbolic tensor {_checks.show(self.shape)}{source}>"
+
+
+class Input(Symbol):
+    """Begins a graph: the place of an array of shape (N, *shape).
+
+    Args:
+        shape: shape of one sample without the batch axis, (H, W, C) for images.
+        name: a name for error messages; "input_1", "input_2", ... in its model by default.
+
+    Raises:
+        ValueError, TypeError: a size that is not a positive integer.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, shape: int | tuple[int, ...] | list[int], name: str | None = None) -> None:
+        super().__init__(_checks.shape("Input", shape), None)
+        self.name = None if name is None else _checks.text("Input", "name", name)
+
+    def __repr__(self) -> str:
+        name = "" if self.name is None else f", name={self.name!r}"
+        return f"Input(shape={self.shape}{name})"
+
+
+class Node:
+    """One call of a layer on symbolic tensors."""
+
+    __slots__ = ("index", "inputs", "layer", "output_shape")
+    _counter: ClassVar[Iterator[int]] = itertools.count()
+
+    def __init__(self, layer: Layer, inputs: tuple[Symbol, ...], output_shape: Shape) -> None:
+        self.layer = layer
+        self.inputs = inputs
+        self.output_shape = output_shape
+        # A call is made after the calls it depends on, so this order is a topological one.
+        self.index = next(Node._counter)
+
+
+class Layer:
+    """Base of all layers: says shapes and parameters, computes forward and backward.
+
+    A layer of your own overrides ``output_shape``, ``forward`` and ``backward``, and
+    ``parameter_specs`` when it has parameters. Every argument of its ``__init__`` must be an
+    attribute of the same name: ``config`` and ``repr`` read them. Shapes are those of one sample.
+
+    Attributes:
+        name: the name given, or the one its first model gave it ("conv2d_1"), or None before that.
+        arity: number of inputs, or None for two or more.
+        is_view: True when the output shares the input's memory, so that it costs no bytes.
+    """
+
+    arity: ClassVar[int | None] = 1
+    is_view: ClassVar[bool] = False
+
+    def __init__(self, *, name: str | None = None) -> None:
+        self.name = None if name is None else _checks.text(type(self).__name__, "name", name)
+        self.auto_named = name is None
+        self._specs: dict[str, ParameterSpec] | None = None
+        self._parameters: dict[str, Tensor] = {}
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Returns the shape of the output for inputs of these shapes, or raise ``ValueError``."""
+        raise NotImplementedError(f"{type(self).__name__} has no output_shape")
+
+    def parameter_specs(self, *shapes: Shape) -> dict[str, ParameterSpec]:
+        """Returns what parameters the layer has for inputs of these shapes; none by default."""
+        return {}
+
+    def multiply_adds(self, *shapes: Shape) -> int:
+        """Returns the multiply-adds of one sample (convolution and dense layers only)."""
+        return 0
+
+    def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
+        """Returns the output [N, ...]; keep in ``ctx`` what backward needs if ``ctx.saving``."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
+        """Returns the gradient of each input; None where ``ctx.needs`` says it is not wanted.
+
+        Parameter gradients go to ``ctx.add_gradient(name, gradient)``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    @property
+    def specs(self) -> Mapping[str, ParameterSpec]:
+        """The parameters the layer has; empty until it is called on a symbolic tensor."""
+        return self._specs or {}
+
+    @property
+    def is_built(self) -> bool:
+        """Whether all parameters are allocated."""
+        return len(self._parameters) == len(self.specs)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Returns the parameters by their name in the layer; empty before the model is built."""
+        return dict(self._parameters)
+
+    def build(self, name: str, *, seed: int, dtype: str) -> None:
+        """Allocates and fills the parameters that are not there yet, keyed by seed and name."""
+        for key, spec in self.specs.items():
+            if key not in self._parameters:
+                purpose = initializers.stable_hash(f"{name}.{key}")
+                self._parameters[key] = spec.initializer(
+                    spec.shape, seed=seed, purpose=purpose, dtype=dtype
+                )
+
+    def set_parameters(self, values: Mapping[str, Tensor]) -> None:
+        """Takes over tensors as parameters; their shapes were checked by the caller."""
+        self._parameters.update(values)
+
+    def config(self) -> dict[str, Any]:
+        """Returns the arguments that make this layer again, as JSON-able values."""
+        return {key: _jsonable(getattr(self, key)) for key in _arguments(type(self))}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={getattr(self, key)!r}" for key in _arguments(type(self)))
+        return f"{type(self).__name__}({arguments})"
+
+    def __call__(self, *inputs: Symbol | list[Symbol] | tuple[Symbol, ...]) -> Symbol:
+        """Applies the layer to symbolic tensors, given one by one or as one list."""
+        symbols = self._symbols(inputs)
+        shapes = tuple(symbol.shape for symbol in symbols)
+        try:
+            output = self.output_shape(*shapes)
+            specs = self.parameter_specs(*shapes)
+            _checks.elements("output", "the output", output)
+            for key, spec in specs.items():
+                _checks.elements(key, f"parameter {key}", spec.shape)
+        except ValueError as error:
+            rule = re.sub(r"^\[\w+\] ", "", str(error))
+            raise ValueError(f"[{self._label(symbols)}] {rule}") from None
+        if self._specs is None:
+            self._specs = specs
+        elif self._specs != specs:
+            then = {key: spec.shape for key, spec in self._specs.items()}
+            now = {key: spec.shape for key, spec in specs.items()}
+            raise ValueError(
+                f"[{self._label(symbols)}] a layer called twice shares its parameters, so the "
+                f"inputs must need the same ones: first call {then}, this call {now}; got input "
+                f"{', '.join(map(_checks.show, shapes))}"
+            )
+        return Symbol(output, Node(self, symbols, output))
+
+    def _symbols(self, inputs: tuple[Any, ...]) -> tuple[Symbol, ...]:
+        if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
+            inputs = tuple(inputs[0])
+        label = self.name or type(self).__name__
+        for value in inputs:
+            if not isinstance(value, Symbol):
+                raise TypeError(
+                    f"[{label}] layers are called on symbolic tensors: begin with "
+                    f"Input(shape=...), and give arrays to the Model; got {type(value).__name__}"
+                )
+        if len(inputs) < 2 if self.arity is None else len(inputs) != self.arity:
+            wanted = "two or more inputs" if self.arity is None else f"{self.arity} input"
+            raise ValueError(f"[{label}] {type(self).__name__} takes {wanted}; got {len(inputs)}")
+        return inputs
+
+    def _label(self, symbols: tuple[Symbol, ...]) -> str:
+        """Returns the layer's name, or the name it would get in a model of what lies before it."""
+        if self.name is not None:
+            return self.name
+        before = {id(node.layer): node.layer for node in ancestors(symbols)}
+        before.pop(id(self), None)
+        number = 1 + sum(type(layer) is type(self) for layer in before.values())
+        return f"{snake_case(type(self).__name__)}_{number}"
+
+
+def ancestors(
+    symbols: tuple[Symbol, ...] | list[Symbol], stop: frozenset[int] = frozenset()
+) -> list[Node]:
+    """Returns all calls that ``symbols`` depend on, in topological order.
+
+    Args:
+        symbols: where to begin.
+        stop: ids of symbols whose own calls do not count (a model's inputs).
+    """
+    nodes: dict[int, Node] = {}
+    # A list instead of recursion: a chain of 10,000 layers is fine.
+    pending = list(symbols)
+    while pending:
+        symbol = pending.pop()
+        node = symbol.node
+        if id(symbol) in stop or node is None or node.index in nodes:
+            continue
+        nodes[node.index] = node
+        pending.extend(node.inputs)
+    return [nodes[index] for index in sorted(nodes)]
+
+
+def snake_case(name: str) -> str:
+    """Returns GlobalAvgPool2D as global_avg_pool2d."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _arguments(kind: type[Layer]) -> list[str]:
+    return list(inspect.signature(kind).parameters)
+
+
+def _jsonable(value: object) -> Any:
+    if isinstance(value, initializers.Initializer):
+        return value.config()
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

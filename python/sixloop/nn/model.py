@@ -1,0 +1,772 @@
+"""A graph of layers that runs: forward, backward, parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import sixloop
+from sixloop import Tensor, _checks, initializers, ops
+from sixloop._checks import Shape, show
+from sixloop.nn.layer import (
+    Context,
+    Input,
+    Layer,
+    Node,
+    ParameterSpec,
+    Symbol,
+    ancestors,
+    snake_case,
+)
+from sixloop.ops import Array
+
+if TYPE_CHECKING:
+    from sixloop.nn.summary import Summary
+
+LOGIT_ACTIVATIONS = ("softmax", "sigmoid")
+_FLOATS = ("float32", "float64")
+
+Symbols = Symbol | list[Symbol] | tuple[Symbol, ...]
+
+
+class _Step:
+    """One call of a layer in the order of execution; arrays live in numbered slots.
+
+    Attributes:
+        layer, name: the layer and its name in this model.
+        inputs, output: slots of the arrays it reads and of the one it makes.
+        release: slots that no later step of the forward pass reads.
+        before: for each input, whether its gradient leads to a trainable parameter.
+        useful: whether backward through this step reaches a trainable parameter.
+        purpose: key of the call's random numbers.
+    """
+
+    __slots__ = ("before", "inputs", "layer", "name", "output", "purpose", "release", "useful")
+
+    def __init__(
+        self, layer: Layer, name: str, inputs: tuple[int, ...], output: int, purpose: int
+    ) -> None:
+        self.layer = layer
+        self.name = name
+        self.inputs = inputs
+        self.output = output
+        self.purpose = purpose
+        self.release: tuple[int, ...] = ()
+        self.before: tuple[bool, ...] = ()
+        self.useful = False
+
+
+class _Call:
+    """What the last call of a model keeps for its backward pass."""
+
+    __slots__ = ("arrays", "batch", "linear", "step", "tape", "training")
+
+    def __init__(
+        self,
+        arrays: list[Array],
+        tape: list[Context | None] | None,
+        *,
+        training: bool,
+        step: int,
+        linear: bool,
+    ) -> None:
+        self.arrays = arrays
+        self.tape = tape
+        self.training = training
+        self.step = step
+        self.linear = linear
+        self.batch = int(arrays[0].shape[0])
+
+
+class Model:
+    """A directed acyclic graph of layers between inputs and outputs.
+
+    Only layers that an output depends on are part of the model. Parameters are allocated when they
+    are first needed; before that, ``summary`` and ``count_parameters`` work from shapes.
+
+    Args:
+        inputs: one symbolic tensor or a list of them, normally ``Input``s.
+        outputs: one symbolic tensor or a list of them.
+        name: used in error messages and saved with the model.
+
+    Attributes:
+        layers: the layers in order of execution, each once.
+        input_shapes, output_shapes: shapes of one sample, without the batch axis.
+
+    Raises:
+        ValueError: an output depends on an ``Input`` that is not among the inputs, an input that
+            no output depends on, or two layers of one name.
+
+    Example:
+        >>> image = Input(shape=(28, 28, 1))
+        >>> x = Flatten()(image)
+        >>> model = Model(image, Dense(10, activation="softmax")(x))
+        >>> model(numpy.zeros((2, 28, 28, 1), "float32")).shape
+        (2, 10)
+    """
+
+    def __init__(self, inputs: Symbols, outputs: Symbols, name: str = "model") -> None:
+        self.name = _checks.text("Model", "name", name)
+        self.inputs = self._symbol_list("inputs", inputs)
+        self.outputs = self._symbol_list("outputs", outputs)
+        if len({id(symbol) for symbol in self.inputs}) != len(self.inputs):
+            raise ValueError(f"[{name}] inputs must be different; got {self.inputs}")
+        self.input_shapes = [symbol.shape for symbol in self.inputs]
+        self.output_shapes = [symbol.shape for symbol in self.outputs]
+        self.input_names = [
+            getattr(symbol, "name", None) or f"input_{i}" for i, symbol in enumerate(self.inputs, 1)
+        ]
+        self.nodes = self._reachable()
+        self._names = self._name_layers()
+        self.layers = self._unique_layers()
+        self._plan()
+        self.seed = 0
+        self._dtype: str | None = None
+        self._parameters: dict[str, Tensor] = {}
+        self._trainable: dict[str, Tensor] = {}
+        self._gradients: dict[str, Tensor] | None = None
+        self._call: _Call | None = None
+
+    # ---- running -------------------------------------------------------------------------------
+
+    def __call__(
+        self, x: Any, *, training: bool = False, step: int = 0, logits: bool = False
+    ) -> Any:
+        """Runs the model on a batch.
+
+        With ``training=False`` nothing but the input itself is kept: activations are freed as soon
+        as no later layer reads them, and a ``backward`` afterwards runs the forward pass again.
+        Inputs are not copied, so do not overwrite them before ``backward``.
+
+        On symbolic tensors a model acts like a layer: its layers, with their parameters, become part of
+        the new graph.
+
+        Args:
+            x: array [N, *input_shape] of the model's dtype, or a list of arrays for several
+                inputs. NumPy arrays give NumPy arrays, any ``Tensor`` gives Tensors. N may be 0.
+            training: dropout drops, batch normalisation uses and follows the batch's statistics.
+            step: number of the training step, from which the dropout masks follow.
+            logits: leave out the softmax or sigmoid at the end, for a loss that takes logits.
+
+        Returns:
+            The output [N, *output_shape], or a list of them for several outputs.
+
+        Raises:
+            ValueError, TypeError: an input of the wrong shape or dtype, or logits of a model that
+                has several outputs or ends in another activation.
+        """
+        values = list(x) if isinstance(x, (list, tuple)) else [x]
+        if values and all(isinstance(value, Symbol) for value in values):
+            return self._embed(values)
+        arrays = self._check_inputs(values)
+        if logits:
+            self._check_logits()
+        if not self.is_built:
+            self.build(seed=self.seed)
+        self._call = None  # frees the activations of the call before
+        outputs, tape = self._forward(
+            arrays, training=training, step=step, linear=logits, saving=training
+        )
+        self._call = _Call(arrays, tape, training=training, step=step, linear=logits)
+        if not any(isinstance(array, Tensor) for array in arrays):
+            outputs = [_numpy(y) for y in outputs]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def backward(self, dy: Any, *, input_gradient: bool = True, from_logits: bool = False) -> Any:
+        """Computes the gradients of all trainable parameters for the last call.
+
+        ``gradients()`` then returns them; those of the backward pass before are overwritten.
+        After a call with ``training=True`` it can run once, since activations are freed on the way.
+
+        Args:
+            dy: gradient of the loss with respect to what the call returned, of the same shape; for
+                several outputs a list, in which None stands for zeros.
+            input_gradient: also compute the gradient of the input. False saves the first layer's.
+            from_logits: ``dy`` belongs to the logits although the call returned probabilities.
+
+        Returns:
+            The gradient of the input, or a list of them for several inputs, or None without
+            ``input_gradient``.
+
+        Raises:
+            RuntimeError: there was no call before.
+            ValueError, TypeError: ``dy`` of the wrong shape or dtype.
+        """
+        call = self._call
+        if call is None:
+            raise RuntimeError(
+                f"[{self.name}] backward needs a forward pass before it: call model(x, "
+                "training=True) before each backward"
+            )
+        gradients = self._check_output_gradients(dy, call.batch)
+        if from_logits:
+            self._check_logits()
+        tape = call.tape
+        if tape is None:
+            _, tape = self._forward(
+                call.arrays,
+                training=call.training,
+                step=call.step,
+                linear=call.linear,
+                saving=True,
+            )
+            assert tape is not None
+        else:
+            self._call = None
+        if from_logits and tape:
+            last = tape[-1]
+            assert last is not None
+            last.linear, last.epilogue = True, None
+        collected: dict[str, Tensor] = {}
+        self._gradients = collected
+        slots: list[Array | None] = [None] * (len(self.inputs) + len(self._steps))
+        for slot, gradient in zip(self._output_slots, gradients):
+            _accumulate(slots, slot, gradient)
+        for index in range(len(self._steps) - 1, -1, -1):
+            step = self._steps[index]
+            ctx, tape[index] = tape[index], None
+            dy, slots[step.output] = slots[step.output], None
+            if dy is None or ctx is None or not (input_gradient or step.useful):
+                continue
+            needs = (True,) * len(step.inputs) if input_gradient else step.before
+            ctx.collect(collected, step.name, needs)
+            for slot, need, dx in zip(step.inputs, needs, step.layer.backward(ctx, dy)):
+                if need:
+                    _accumulate(slots, slot, dx)
+        if not input_gradient:
+            return None
+        result = [
+            sixloop.zeros(tuple(array.shape), str(array.dtype)) if dx is None else dx
+            for array, dx in zip(call.arrays, slots)
+        ]
+        _separate(result, gradients)
+        if not any(isinstance(array, Tensor) for array in call.arrays):
+            result = [_numpy(dx) for dx in result]
+        return result[0] if len(result) == 1 else result
+
+    def first_non_finite(self, x: Any) -> str | None:
+        """Returns the name of the first layer whose output has a NaN or an infinity, or None.
+
+        Args:
+            x: as for a call. An input that is not finite itself is reported by its own name.
+        """
+        arrays = self._check_inputs(list(x) if isinstance(x, (list, tuple)) else [x])
+        if not self.is_built:
+            self.build(seed=self.seed)
+        for name, array in zip(self.input_names, arrays):
+            if not np.isfinite(_numpy(array)).all():
+                return name
+        slots: list[Any] = [*arrays, *[None] * len(self._steps)]
+        for step in self._steps:
+            inputs = [slots[i] for i in step.inputs]
+            slots[step.output] = y = step.layer.forward(Context(), *inputs, training=False)
+            if not np.isfinite(_numpy(y)).all():
+                return step.name
+            for slot in step.release:
+                slots[slot] = None
+        return None
+
+    # ---- parameters ----------------------------------------------------------------------------
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the parameters are allocated."""
+        return self._dtype is not None
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the parameters, allocated or to be: "float32" or "float64"."""
+        if self._dtype is not None:
+            return self._dtype
+        shared = (p.dtype for layer in self.layers for p in layer.parameters().values())
+        return str(next(shared, "float32"))
+
+    def build(self, seed: int = 0, dtype: str | None = None) -> None:
+        """Allocates and fills the parameters; those that are there already keep their values.
+
+        Args:
+            seed: key of all random numbers, for the fill and from now on for dropout.
+            dtype: "float32" (default) or "float64".
+
+        Raises:
+            ValueError: unknown dtype, or the parameters exist in another dtype.
+            MemoryError: the parameters do not fit into memory.
+        """
+        seed = _checks.integer(self.name, "seed", seed, minimum=0, maximum=2**63 - 1)
+        existing = {str(p.dtype) for layer in self.layers for p in layer.parameters().values()}
+        if dtype is not None:
+            name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+            existing.add(_checks.choice(self.name, "dtype", name, _FLOATS))
+        if len(existing) > 1:
+            raise ValueError(
+                f"[{self.name}] all parameters have one dtype, and existing ones keep theirs; got "
+                + " and ".join(sorted(existing))
+            )
+        wanted = existing.pop() if existing else "float32"
+        self.seed = seed
+        for layer in self.layers:
+            layer.build(self.layer_name(layer), seed=self.seed, dtype=wanted)
+        held = {self.layer_name(layer): layer.parameters() for layer in self.layers}
+        for key in self._specs:
+            layer_name, _, own = key.rpartition(".")
+            self._parameters[key] = held[layer_name][own]
+        self._trainable = {k: self._parameters[k] for k, s in self._specs.items() if s.trainable}
+        self._dtype = wanted
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Returns all parameters by name ("conv2d_1.weight"), running statistics included.
+
+        The Tensors are those that the model computes with: changing them changes the model.
+        """
+        if not self.is_built:
+            self.build(seed=self.seed)
+        return dict(self._parameters)
+
+    def trainable_parameters(self) -> dict[str, Tensor]:
+        """Returns the parameters that an optimizer updates, by name."""
+        if not self.is_built:
+            self.build(seed=self.seed)
+        return dict(self._trainable)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Returns the gradients that the last ``backward`` computed, by parameter name.
+
+        Raises:
+            RuntimeError: there was no ``backward`` yet.
+        """
+        if self._gradients is None:
+            raise RuntimeError(f"[{self.name}] gradients need a call of backward before")
+        found = self._gradients
+        for key, parameter in self._trainable.items():
+            if key not in found:  # no output gradient reached this layer
+                found[key] = sixloop.zeros(parameter.shape, self.dtype)
+        return {key: found[key] for key in self._trainable}
+
+    def specs(self) -> dict[str, ParameterSpec]:
+        """Returns shape, initializer and kind of each parameter by name, without allocating it."""
+        return dict(self._specs)
+
+    def count_parameters(self, trainable_only: bool = False) -> int:
+        """Returns the number of parameters, without allocating them.
+
+        Args:
+            trainable_only: leave out running statistics.
+        """
+        return sum(
+            _checks.elements(self.name, key, spec.shape)
+            for key, spec in self._specs.items()
+            if spec.trainable or not trainable_only
+        )
+
+    def weights_sha256(self) -> str:
+        """Returns the SHA-256 of all parameters: name, dtype, shape and little-endian bytes of each.
+
+        The parameters enter in the order of their names.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.parameters().items()):
+            values = tensor.numpy()
+            head = json.dumps([name, str(values.dtype), list(values.shape)])
+            digest.update(head.encode() + b"\n")
+            digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data)
+        return digest.hexdigest()
+
+    # ---- description and files -----------------------------------------------------------------
+
+    @property
+    def final_activation(self) -> str | None:
+        """Name of the activation at the end of a model with one output, otherwise None."""
+        if len(self.outputs) != 1 or self.outputs[0].node is None or not self._steps:
+            return None
+        activation = getattr(self._steps[-1].layer, "activation", None)
+        return activation if isinstance(activation, str) else None
+
+    def get_layer(self, name: str) -> Layer:
+        """Returns the layer of this name; a ``ValueError`` lists the names."""
+        names = {self.layer_name(layer): layer for layer in self.layers}
+        return names[_checks.choice(self.name, "layer name", name, names)]
+
+    def layer_name(self, layer: Layer) -> str:
+        """Returns the name of a layer in this model, which its parameters begin with."""
+        return self._names[id(layer)]
+
+    def summary(self) -> Summary:
+        """Returns a table of the layers: ``print(model.summary())``."""
+        from sixloop.nn.summary import summarize
+
+        return summarize(self)
+
+    def config(self) -> dict[str, Any]:
+        """Returns the architecture as JSON-able values, for ``model_from_config``."""
+        return {
+            "name": self.name,
+            "inputs": [
+                {"name": name, "shape": list(shape)}
+                for name, shape in zip(self.input_names, self.input_shapes)
+            ],
+            "layers": [
+                {
+                    "class": type(layer).__name__,
+                    "config": {**layer.config(), "name": self.layer_name(layer)},
+                }
+                for layer in self.layers
+            ],
+            "calls": [{"layer": step.name, "inputs": list(step.inputs)} for step in self._steps],
+            "outputs": list(self._output_slots),
+        }
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the directory ``path`` with model.json and weights.safetensors, atomically.
+
+        Raises:
+            ValueError: ``path`` exists and holds anything but a saved model.
+            OSError: the directory can't be written; what was there before is still there.
+        """
+        from sixloop.nn.serialization import save
+
+        save(self, path)
+
+    def load_weights(
+        self, source: str | PathLike[str] | Mapping[str, Any], strict: bool = True
+    ) -> tuple[list[str], list[str]]:
+        """Copies weights into the model, all of them or, on an error, none.
+
+        Args:
+            source: a safetensors file, the directory of a saved model, or a dict from parameter
+                name to array.
+            strict: raise for missing and unexpected names, instead of leaving them out.
+
+        Returns:
+            The missing and the unexpected names.
+
+        Raises:
+            ValueError: a damaged file, missing or unexpected names (strict), or a parameter of
+                another shape or dtype; the message lists them with both shapes.
+        """
+        from sixloop.nn.serialization import load_weights
+
+        return load_weights(self, source, strict=strict)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name={self.name!r}, inputs={_shapes(self.input_shapes)}, "
+            f"outputs={_shapes(self.output_shapes)}, layers={len(self.layers)}, "
+            f"parameters={self.count_parameters():,})"
+        )
+
+    # ---- the plan ------------------------------------------------------------------------------
+
+    def _symbol_list(self, argument: str, value: Any) -> list[Symbol]:
+        symbols = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not symbols:
+            raise ValueError(f"[{self.name}] {argument} must not be empty")
+        for symbol in symbols:
+            if not isinstance(symbol, Symbol):
+                raise TypeError(
+                    f"[{self.name}] {argument} must be symbolic tensors, what Input(...) and layer "
+                    f"calls return; got {type(symbol).__name__}"
+                )
+        return symbols
+
+    def _reachable(self) -> list[Node]:
+        stop = frozenset(id(symbol) for symbol in self.inputs)
+        nodes = ancestors(self.outputs, stop)
+        read = [symbol for node in nodes for symbol in node.inputs] + self.outputs
+        for symbol in read:
+            if symbol.node is None and id(symbol) not in stop:
+                raise ValueError(
+                    f"[{self.name}] an output depends on {symbol!r}, which is not among the inputs "
+                    f"{self.inputs}: add it to inputs="
+                )
+        used = {id(symbol) for symbol in read}
+        for symbol in self.inputs:
+            if id(symbol) not in used:
+                raise ValueError(
+                    f"[{self.name}] no output depends on the input {symbol!r}: leave it out of inputs="
+                )
+        return nodes
+
+    def _unique_layers(self) -> list[Layer]:
+        return list({id(node.layer): node.layer for node in self.nodes}.values())
+
+    def _name_layers(self) -> dict[int, str]:
+        """Gives unnamed layers class-wise numbered names in order of execution."""
+        layers = self._unique_layers()
+        names: dict[int, str] = {}
+        taken: set[str] = set()
+        for layer in layers:
+            if layer.name is None or layer.auto_named:
+                continue
+            if layer.name in taken:
+                raise ValueError(f"[{self.name}] two layers have the name {layer.name!r}")
+            names[id(layer)] = layer.name
+            taken.add(layer.name)
+        for layer in layers:
+            # A name that another model gave stays, unless two layers got the same one there.
+            if layer.auto_named and layer.name is not None and layer.name not in taken:
+                names[id(layer)] = layer.name
+                taken.add(layer.name)
+        counts: dict[str, int] = {}
+        for layer in layers:
+            if id(layer) in names:
+                continue
+            stem = snake_case(type(layer).__name__)
+            number = counts.get(stem, 0) + 1
+            while f"{stem}_{number}" in taken:
+                number += 1
+            counts[stem] = number
+            names[id(layer)] = f"{stem}_{number}"
+            taken.add(names[id(layer)])
+            if layer.name is None:
+                layer.name = names[id(layer)]
+        return names
+
+    def _plan(self) -> None:
+        """Numbers the slots, and finds out once which arrays and gradients are needed until when."""
+        # A call's output is known by the symbols that read it, so slots are keyed by node.
+        slot_of_input = {id(symbol): i for i, symbol in enumerate(self.inputs)}
+        slot_of_node = {node.index: i for i, node in enumerate(self.nodes, len(self.inputs))}
+
+        def slot(symbol: Symbol) -> int:
+            if id(symbol) in slot_of_input:
+                return slot_of_input[id(symbol)]
+            assert symbol.node is not None
+            return slot_of_node[symbol.node.index]
+
+        self._steps: list[_Step] = []
+        calls: dict[str, int] = {}
+        for node in self.nodes:
+            name = self.layer_name(node.layer)
+            calls[name] = calls.get(name, 0) + 1
+            purpose = initializers.stable_hash(f"{name}/call {calls[name]}")
+            inputs = tuple(slot(symbol) for symbol in node.inputs)
+            output = slot_of_node[node.index]
+            self._steps.append(_Step(node.layer, name, inputs, output, purpose))
+        self._output_slots = [slot(symbol) for symbol in self.outputs]
+        self._specs = {
+            f"{self.layer_name(layer)}.{key}": spec
+            for layer in self.layers
+            for key, spec in layer.specs.items()
+        }
+
+        last_read: dict[int, _Step] = {}
+        leads: set[int] = set()
+        for step in self._steps:
+            last_read.update((i, step) for i in step.inputs)
+            step.before = tuple(i in leads for i in step.inputs)
+            own = any(spec.trainable for spec in step.layer.specs.values())
+            step.useful = own or any(step.before)
+            if step.useful:
+                leads.add(step.output)
+        for i, step in last_read.items():
+            if i not in self._output_slots:
+                step.release = (*step.release, i)
+
+    def _forward(
+        self, arrays: list[Array], *, training: bool, step: int, linear: bool, saving: bool
+    ) -> tuple[list[Array], list[Context | None] | None]:
+        slots: list[Any] = [*arrays, *[None] * len(self._steps)]
+        tape: list[Context | None] | None = [] if saving else None
+        last = len(slots) - 1
+        for call in self._steps:
+            ctx = Context(
+                saving=saving,
+                linear=linear and call.output == last,
+                seed=self.seed,
+                purpose=call.purpose,
+                step=step,
+            )
+            inputs = [slots[i] for i in call.inputs]
+            slots[call.output] = call.layer.forward(ctx, *inputs, training=training)
+            for slot in call.release:
+                slots[slot] = None
+            if tape is not None:
+                tape.append(ctx)
+        return [slots[i] for i in self._output_slots], tape
+
+    def _embed(self, symbols: list[Symbol]) -> Any:
+        """Calls the model's layers on other symbolic tensors."""
+        shapes = [symbol.shape for symbol in symbols]
+        if shapes != self.input_shapes:
+            raise ValueError(
+                f"[{self.name}] model takes inputs {_shapes(self.input_shapes)}; "
+                f"got {_shapes(shapes)}"
+            )
+        slots = [*symbols]
+        for step in self._steps:
+            slots.append(step.layer(*[slots[i] for i in step.inputs]))
+        outputs = [slots[i] for i in self._output_slots]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    # ---- checks --------------------------------------------------------------------------------
+
+    def _check_inputs(self, values: list[Any]) -> list[Array]:
+        if len(values) != len(self.inputs):
+            raise ValueError(
+                f"[{self.name}] must be given one array for each input "
+                f"({', '.join(self.input_names)}); got {len(values)}"
+            )
+        arrays = [self._as_array(f"input {n!r}", v) for n, v in zip(self.input_names, values)]
+        for name, array, sample in zip(self.input_names, arrays, self.input_shapes):
+            shape = tuple(array.shape)
+            if len(shape) != len(sample) + 1 or shape[1:] != sample:
+                raise ValueError(
+                    f"[{self.name}] input {name!r} must have shape {show(sample)}; got {shape}"
+                    + _layout_hint(shape, sample)
+                )
+        batches = {int(array.shape[0]) for array in arrays}
+        if len(batches) > 1:
+            raise ValueError(
+                f"[{self.name}] all inputs must have the same batch size; got "
+                + ", ".join(f"{n!r} {tuple(a.shape)}" for n, a in zip(self.input_names, arrays))
+            )
+        for name, array in zip(self.input_names, arrays):
+            self._check_dtype(f"input {name!r}", array)
+        return arrays
+
+    def _check_dtype(self, what: str, array: Array) -> None:
+        dtype = np.dtype(array.dtype)
+        # A model without parameters takes either dtype.
+        valid = (self.dtype,) if self._specs else _FLOATS
+        if dtype not in [np.dtype(name) for name in valid]:
+            fix = f"x.astype({valid[0]!r})"
+            if dtype == np.float64 and not self.is_built:
+                fix += " or model.build(dtype='float64')"
+            elif dtype == np.uint8:
+                fix += " / 255"
+            raise TypeError(
+                f"[{self.name}] {what} must be {' or '.join(valid)}; got {dtype}: {fix}"
+            )
+
+    def _as_array(self, what: str, value: Any) -> Array:
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, np.ndarray):
+            return np.asarray(value)
+        if hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)
+        raise TypeError(
+            f"[{self.name}] {what} must be a NumPy array, a sixloop.Tensor or a DLPack provider; "
+            f"got {type(value).__name__}"
+        )
+
+    def _check_output_gradients(self, dy: Any, batch: int) -> list[Array | None]:
+        values = list(dy) if isinstance(dy, (list, tuple)) else [dy]
+        if len(values) != len(self.outputs):
+            raise ValueError(
+                f"[{self.name}] backward takes one gradient for each of the {len(self.outputs)} "
+                f"outputs; got {len(values)}"
+            )
+        gradients: list[Array | None] = []
+        for index, (value, sample) in enumerate(zip(values, self.output_shapes)):
+            if value is None and len(values) > 1:
+                gradients.append(None)
+                continue
+            what = f"dy[{index}]" if len(values) > 1 else "dy"
+            array = self._as_array(what, value)
+            if tuple(array.shape) != (batch, *sample):
+                raise ValueError(
+                    f"[{self.name}] {what} must have the output's shape {(batch, *sample)}; "
+                    f"got {tuple(array.shape)}"
+                )
+            self._check_dtype(what, array)
+            # A copy, where it is no Tensor: all gradients are then Tensors of our own.
+            gradients.append(array if isinstance(array, Tensor) else Tensor(array))
+        return gradients
+
+    def _check_logits(self) -> None:
+        final = self.final_activation
+        if len(self.outputs) != 1 or final not in (None, *LOGIT_ACTIVATIONS):
+            ends = f"{len(self.outputs)} outputs" if len(self.outputs) > 1 else f"ends in {final!r}"
+            raise ValueError(
+                f"[{self.name}] logits are those of a model with one output that ends in softmax, "
+                f"sigmoid or no activation; got one that {ends}"
+            )
+
+
+class Sequential(Model):
+    """A model whose layers follow each other.
+
+    Args:
+        layers: an ``Input`` and then the layers in order; the ``Input`` may be left out if
+            ``input_shape`` is given.
+        input_shape: shape of one sample.
+        name: as for ``Model``.
+
+    Raises:
+        ValueError, TypeError: no input shape, an empty list, or anything that ``Model`` raises.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Input | Layer | Model],
+        input_shape: int | tuple[int, ...] | list[int] | None = None,
+        name: str = "sequential",
+    ) -> None:
+        tag = _checks.text("Sequential", "name", name)
+        if not isinstance(layers, (list, tuple)):
+            raise TypeError(f"[{tag}] layers must be a list; got {type(layers).__name__}")
+        rest: list[Any] = list(layers)
+        if rest and isinstance(rest[0], Input):
+            first = rest.pop(0)
+            if input_shape is not None and _checks.shape(tag, input_shape) != first.shape:
+                raise ValueError(
+                    f"[{tag}] input_shape {input_shape!r} contradicts {first!r}: give one of them"
+                )
+        elif input_shape is not None:
+            first = Input(input_shape)
+        else:
+            raise ValueError(
+                f"[{tag}] the first item must be Input(shape=...), from which all other shapes "
+                "follow; or give input_shape="
+            )
+        x: Any = first
+        for index, layer in enumerate(rest):
+            if not isinstance(layer, (Layer, Model)):
+                raise TypeError(
+                    f"[{tag}] layers[{index}] must be a layer or a model; "
+                    f"got {type(layer).__name__}"
+                )
+            x = layer(x)
+        super().__init__(first, x, name=tag)
+
+
+def _accumulate(slots: list[Array | None], slot: int, gradient: Array | None) -> None:
+    if gradient is not None:
+        before = slots[slot]
+        slots[slot] = gradient if before is None else ops.add(before, gradient)
+
+
+def _separate(results: list[Array], given: list[Array | None]) -> None:
+    """Copies results that share memory with each other or with what the caller gave.
+
+    Add, Flatten and an idle Dropout hand a gradient on as it is.
+    """
+    others = [_numpy(array) for array in given if array is not None]
+    for i, array in enumerate(results):
+        if any(np.may_share_memory(_numpy(array), other) for other in others):
+            results[i] = array.copy()
+        others.append(_numpy(results[i]))
+
+
+def _numpy(array: Array) -> Any:
+    return array.numpy() if isinstance(array, Tensor) else array
+
+
+def _shapes(shapes: list[Shape]) -> str:
+    return show(shapes[0]) if len(shapes) == 1 else f"[{', '.join(map(show, shapes))}]"
+
+
+def _layout_hint(shape: tuple[int, ...], sample: Shape) -> str:
+    if shape == sample:
+        return ": add the batch axis with x[None]"
+    if len(sample) == 3 and len(shape) == 4 and shape[1:] == (sample[2], sample[0], sample[1]):
+        return ": channels come last here, sixloop.from_nchw(x) moves them"
+    if sample[-1] == 1 and shape[1:] == sample[:-1]:
+        return ": add the channel axis with x[..., None]"
+    return ""

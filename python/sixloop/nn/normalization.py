@@ -1,0 +1,155 @@
+"""Batch normalisation and local response normalisation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sixloop import _checks, initializers, ops
+from sixloop._checks import Shape
+from sixloop.nn import _epilogue, _window
+from sixloop.nn.layer import Context, Layer, ParameterSpec
+from sixloop.ops import Array
+
+
+class BatchNorm(Layer):
+    """Normalises each channel to mean 0 and variance 1, then scales and shifts it.
+
+    y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, per channel (the last axis), over all
+    other axes (Ioffe and Szegedy 2015, algorithm 1).
+
+    In training, mean and (biased) variance are those of the batch, and the running statistics move:
+    ``running = momentum * running + (1 - momentum) * batch``, where the variance that enters is
+    the unbiased one, batch * n / (n - 1), as in PyTorch (whose momentum is ours subtracted from 1).
+    A batch with one value per channel has no unbiased variance and moves nothing. Otherwise, the
+    running statistics are used as constants.
+
+    Parameters: ``gamma``, ``beta``, and not trained ``running_mean``, ``running_variance``, each [C].
+
+    Args:
+        momentum: share of the old running statistics in [0, 1]; default 0.9.
+        epsilon: added to the variance; default 1e-5.
+        activation: name of an activation, run inside the kernel; default None.
+        name: name of the layer and of its parameters.
+
+    Raises:
+        ValueError, TypeError: bad argument.
+    """
+
+    def __init__(
+        self,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        activation: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        tag = name or "BatchNorm"
+        self.momentum = _checks.number(tag, "momentum", momentum, low=0.0, high=1.0)
+        self.epsilon = _checks.number(tag, "epsilon", epsilon, low=0.0, open_low=True)
+        self.activation = _epilogue.check(tag, activation)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def parameter_specs(self, *shapes: Shape) -> dict[str, ParameterSpec]:
+        channels = shapes[0][-1:]
+        zeros, ones = initializers.zeros(), initializers.ones()
+        return {
+            "gamma": ParameterSpec(channels, ones),
+            "beta": ParameterSpec(channels, zeros),
+            "running_mean": ParameterSpec(channels, zeros, trainable=False),
+            "running_variance": ParameterSpec(channels, ones, trainable=False),
+        }
+
+    def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
+        (x,) = inputs
+        p = self._parameters
+        # An empty batch has no statistics; with the running ones it gives an empty result.
+        of_batch = training and x.shape[0] > 0
+        y, mean, variance = ops.batch_norm(
+            x,
+            p["gamma"],
+            p["beta"],
+            None if of_batch else p["running_mean"],
+            None if of_batch else p["running_variance"],
+            epsilon=self.epsilon,
+            activation=_epilogue.fused(self.activation, ctx),
+        )
+        if of_batch:
+            self._move_statistics(mean, variance, math.prod(x.shape[:-1]))
+        if ctx.saving:
+            ctx.saved = x, mean, variance, of_batch
+        return _epilogue.finish(self.activation, ctx, y)
+
+    def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
+        (x, mean, variance, of_batch), ctx.saved = ctx.saved, None
+        dz = _epilogue.gradient(self.activation, ctx, dy)
+        dx, dgamma, dbeta = ops.batch_norm_grad(
+            dz,
+            x,
+            self._parameters["gamma"],
+            mean,
+            variance,
+            epsilon=self.epsilon,
+            training=of_batch,
+        )
+        ctx.add_gradient("gamma", dgamma)
+        ctx.add_gradient("beta", dbeta)
+        return (dx,)
+
+    def _move_statistics(self, mean: Array, variance: Array, count: int) -> None:
+        if count < 2:
+            return
+        for name, batch, factor in (
+            ("running_mean", mean, 1.0),
+            ("running_variance", variance, count / (count - 1)),
+        ):
+            running = self._parameters[name].numpy()
+            running *= self.momentum
+            running += ((1.0 - self.momentum) * factor) * np.asarray(batch)
+
+
+class LocalResponseNorm(Layer):
+    """Divides each value by a power of the energy of the channels near it: [N, H, W, C] unchanged.
+
+    y_c = x_c / (k + alpha * sum of x_j**2 over j = c - size//2 ... c + (size - 1)//2) ** beta
+    (Krizhevsky et al. 2012, section 3.3). Alpha is not divided by the size, which PyTorch does.
+
+    Args:
+        size: number of neighbouring channels summed over; default 5.
+        alpha, beta, k: as in the formula; defaults 1e-4, 0.75 and 2, those of the paper.
+        name: name of the layer.
+
+    Raises:
+        ValueError, TypeError: bad argument.
+    """
+
+    def __init__(
+        self,
+        size: int = 5,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        k: float = 2.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        tag = name or "LocalResponseNorm"
+        self.size = _checks.integer(tag, "size", size)
+        self.alpha = _checks.number(tag, "alpha", alpha, low=0.0)
+        self.beta = _checks.number(tag, "beta", beta, low=0.0)
+        self.k = _checks.number(tag, "k", k, low=0.0, open_low=True)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        return _window.image("LocalResponseNorm", shapes[0])
+
+    def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
+        (x,) = inputs
+        if ctx.saving:
+            ctx.saved = x
+        return ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
+        x, ctx.saved = ctx.saved, None
+        return (ops.local_response_norm_grad(dy, x, self.size, self.alpha, self.beta, self.k),)
