@@ -92,11 +92,11 @@ def _normal_cdf(x: Array) -> Array:
 def gelu(x: Any) -> Array:
     """x * Phi(x) (Hendrycks and Gimpel 2016), the exact form."""
     x = _f64(x)
-    return x * _normal_cdf(x)
+    return np.where(x < -40, 0.0, np.maximum(x, -40) * _normal_cdf(x))
 
 
 def gelu_grad(dy: Any, x: Any) -> Array:
-    x = _f64(x)
+    x = np.clip(_f64(x), -40, 40)  # where the slope is 0 and 1
     return _f64(dy) * (_normal_cdf(x) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
 
 
@@ -127,11 +127,12 @@ def ramp_grad(dy: Any, x: Any) -> Array:
 
 
 def gaussian(x: Any) -> Array:
-    return np.exp(-(_f64(x) ** 2))
+    x = np.clip(_f64(x), -40, 40)  # where it is 0
+    return np.exp(-x * x)
 
 
 def gaussian_grad(dy: Any, x: Any) -> Array:
-    x = _f64(x)
+    x = np.clip(_f64(x), -40, 40)
     return _f64(dy) * (-2 * x * np.exp(-x * x))
 
 
@@ -412,6 +413,12 @@ def _windows(
             yield i, j, rows, cols
 
 
+def _cells(x: Array, rows: slice, cols: slice) -> Array:
+    """The part of x as [N, cells, C]."""
+    part = x[:, rows, cols]
+    return part.reshape(part.shape[0], part.shape[1] * part.shape[2], part.shape[3])
+
+
 def _argmax(cells: Array) -> NDArray[np.intp]:
     """Index of the first maximum along axis 1; a NaN beats every number (np.argmax's rule)."""
     return np.argmax(cells, axis=1)
@@ -419,10 +426,9 @@ def _argmax(cells: Array) -> NDArray[np.intp]:
 
 def max_pool2d(x: Any, pool: Pair, *, strides: Pair = None, padding: Padding = 0) -> Array:
     x = _f64(x)
-    n, c = x.shape[0], x.shape[3]
     y = np.zeros(pool2d_output_shape(x.shape, pool, strides=strides, padding=padding))
     for i, j, rows, cols in _windows(x.shape, pool, strides, padding):
-        cells = x[:, rows, cols].reshape(n, -1, c)
+        cells = _cells(x, rows, cols)
         y[:, i, j] = np.take_along_axis(cells, _argmax(cells)[:, None], axis=1)[:, 0]
     return y
 
@@ -431,10 +437,9 @@ def max_pool2d_grad(
     dy: Any, x: Any, pool: Pair, *, strides: Pair = None, padding: Padding = 0
 ) -> Array:
     dy, x = _f64(dy), _f64(x)
-    n, c = x.shape[0], x.shape[3]
     dx = np.zeros_like(x)
     for i, j, rows, cols in _windows(x.shape, pool, strides, padding):
-        cells = x[:, rows, cols].reshape(n, -1, c)
+        cells = _cells(x, rows, cols)
         winner = np.arange(cells.shape[1])[None, :, None] == _argmax(cells)[:, None]
         part = dx[:, rows, cols]
         part += np.where(winner, dy[:, i, j][:, None], 0.0).reshape(part.shape)
