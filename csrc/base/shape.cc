@@ -17,7 +17,8 @@ Shape::Shape(const int64_t* dims, int rank) : rank_(rank) {
 }
 
 int64_t Shape::size() const {
-  constexpr int64_t kLimit = int64_t{1} << 62;
+  // The bytes of 2^59 elements of 8 bytes still fit into 63 bits.
+  constexpr int64_t kLimit = int64_t{1} << 59;
   int64_t product = 1;
   bool too_large = false;
   for (int i = 0; i < rank_; ++i) {
