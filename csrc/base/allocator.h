@@ -32,7 +32,7 @@ template <class T>
 class Buffer {
  public:
   explicit Buffer(int64_t count)
-      : bytes_(static_cast<size_t>(count) * sizeof(T)), data_(static_cast<T*>(allocate(bytes_))) {}
+      : bytes_(bytes_of(count)), data_(static_cast<T*>(allocate(bytes_))) {}
   ~Buffer() { deallocate(data_, bytes_); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -41,6 +41,12 @@ class Buffer {
   T& operator[](int64_t i) { return data_[i]; }
 
  private:
+  // A product that would overflow becomes a request that nothing can meet.
+  static size_t bytes_of(int64_t count) {
+    const size_t n = static_cast<size_t>(count);
+    return n <= SIZE_MAX / sizeof(T) ? n * sizeof(T) : SIZE_MAX;
+  }
+
   size_t bytes_;
   T* data_;
 };

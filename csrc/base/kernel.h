@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "base/arch.h"
 #include "base/dtype.h"
@@ -58,11 +59,17 @@ Kernel make_kernel(Isa isa, const char* name, typename Kind::template Fn<T>* fun
 #define SIXLOOP_KERNEL_ROW(isa, Kind, T, name, ...) \
   SIXLOOP_IF_##isa(make_kernel<Kind, T>(Isa::isa, #name, &name __VA_OPT__(, KernelFacts __VA_ARGS__)), )
 
+// Compares characters: the address of a literal may differ from one file to the next.
+template <class Kind, class T>
+bool is_row_of(const Kernel& row) {
+  return row.dtype == DTypeOf<T>::value && std::string_view(row.kind) == Kind::name;
+}
+
 // The first row of the kind and dtype that `arch` can run. A pure function of its arguments.
 template <class Kind, class T>
 const Kernel& select_row(Arch arch = current_arch()) {
   for (const Kernel& row : Kind::kernels()) {
-    if (row.kind == Kind::name && row.dtype == DTypeOf<T>::value && arch.has(row.isa)) return row;
+    if (is_row_of<Kind, T>(row) && arch.has(row.isa)) return row;
   }
   throw std::logic_error(std::string("no kernel for ") + Kind::name);
 }

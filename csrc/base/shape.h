@@ -20,7 +20,8 @@ class Shape {
   int64_t& operator[](int axis) { return dims_[axis]; }
   int64_t back() const { return dims_[rank_ - 1]; }
 
-  // Product of the extents. Throws std::bad_alloc where it does not fit into 2^62: no memory holds it.
+  // Product of the extents. Throws std::bad_alloc beyond 2^59: no memory holds that many elements,
+  // and at 8 bytes each their size still fits into 63 bits.
   int64_t size() const;
 
   bool operator==(const Shape& other) const;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace sixloop {
 
@@ -18,8 +19,10 @@ void run_tasks(int64_t tasks, TaskFunction function, void* context);
 
 template <class F>
 void parallel_for(int64_t tasks, F&& f) {
+  using Function = std::remove_reference_t<F>;
   run_tasks(
-      tasks, [](void* context, int64_t task) { (*static_cast<F*>(context))(task); }, const_cast<void*>(static_cast<const void*>(&f)));
+      tasks, [](void* context, int64_t task) { (*static_cast<Function*>(context))(task); },
+      const_cast<void*>(static_cast<const void*>(&f)));
 }
 
 // Cuts [0, count) into ranges of at least `grain` elements and calls f(begin, end) for each. The cut
