@@ -29,7 +29,7 @@ def build(kind: str, table: Mapping[str, Callable[..., T]], spec: object) -> T:
             raise ValueError(f"[{kind}] a configuration needs a 'name'; got {dict(spec)!r}")
     else:
         raise TypeError(
-            f"[{kind}] expected a name, a configuration or a {kind} object; got {spec!r}"
+            f"[{kind}] expected a name, a configuration or an object of this kind; got {spec!r}"
         )
     if name not in table:
         raise ValueError(f"[{kind}] unknown {kind} {name!r}; valid names: {', '.join(table)}")

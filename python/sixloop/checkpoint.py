@@ -138,7 +138,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         path = old
     if not path.is_dir():
         raise CheckpointError(f"[checkpoint] {path} is a file; a checkpoint is a directory")
-    if not (path / _STATE_FILE).exists():
+    if not (path / _STATE_FILE).is_file():
         if all((path / name).exists() for name in _MODEL_FILES):
             raise CheckpointError(
                 f"[checkpoint] {path} is a saved model without training state ({_STATE_FILE}): "
@@ -177,9 +177,13 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"[checkpoint] {path} is damaged or was edited: its SHA-256 does not match its contents"
         )
-    names = (*_MODEL_FILES, *_ARRAY_FILES)
     files, state = document.get("files"), document.get("state")
-    if not isinstance(files, dict) or sorted(files) != sorted(names) or not isinstance(state, dict):
+    if (
+        not isinstance(files, dict)
+        or files.keys() != {*_MODEL_FILES, *_ARRAY_FILES}
+        or not all(isinstance(f, dict) and f.keys() == {"bytes", "sha256"} for f in files.values())
+        or not isinstance(state, dict)
+    ):
         raise CheckpointError(f"[checkpoint] {path} is foreign: no list of files or no state in it")
     return document
 

@@ -57,7 +57,8 @@ class Loss:
         """
         target = np.asarray(target)
         self.check(tuple(output.shape), target)
-        return self._evaluate(output, target)
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
+            return self._evaluate(output, target)
 
     def check(self, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:
         """Raise ValueError or TypeError unless `target` fits an output of `output_shape`.
@@ -254,8 +255,10 @@ class L2Penalty:
         total = 0.0
         for name, parameter in parameters.items():
             weight, gradient = np.asarray(parameter), np.asarray(gradients[name])
-            if weight.ndim >= 2:
-                total += float(np.square(weight).sum(dtype=np.float64))
+            if weight.ndim < 2:
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
+                total += float(np.square(weight, dtype=np.float64).sum())
                 gradient += weight.dtype.type(self.l2) * weight
         return 0.5 * self.l2 * total
 

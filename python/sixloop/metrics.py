@@ -105,6 +105,18 @@ class BinaryAccuracy(Metric):
         return {"name": self.name, "threshold": self.threshold}
 
 
+class AccuracyOfBinary(BinaryAccuracy):
+    """What "accuracy" means beside a loss on binary targets: `BinaryAccuracy` by that name."""
+
+    name = "accuracy"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
 class TopKAccuracy(Metric):
     """The share of samples whose right class is among the k with the largest scores.
 

@@ -230,7 +230,7 @@ def _half_wave(start: float, end: float, t: float) -> float:
 
 
 def _cos_pi(t: float) -> float:
-    """Return cos(pi * t) for 0 <= t <= 1, to 2^-52 absolute, by series of +, - and * only."""
+    """Return cos(pi * t) for 0 <= t <= 1, to 2^-51 absolute, by series of +, - and * only."""
     if t > 0.5:
         return -_cos_pi(1 - t)
     if t > 0.25:

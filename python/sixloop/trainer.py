@@ -17,7 +17,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from sixloop import _registry, checkpoint, losses, metrics, optim, schedules
 from sixloop.callbacks import Callback, Progress
 
 if TYPE_CHECKING:
-    from sixloop.nn import Model
+    from sixloop.nn import Layer, Model
 
 __all__ = ["History", "NonFiniteLossError", "Trainer"]
 
@@ -491,6 +491,7 @@ class Trainer:
         loss: Callable[[Any, Any], tuple[float, Any]] | None = None,
         metrics: Sequence[Any] | None = None,
         schedule: Callable[[int], float] | None = None,
+        custom_layers: Iterable[type[Layer]] = (),
         device: str | None = None,
     ) -> Trainer:
         """Return the trainer that was saved at `path`, to go on with `fit` on the same data.
@@ -501,6 +502,7 @@ class Trainer:
                 one that was not there before starts afresh.
             loss, metrics, schedule: needed where they were functions of your own, which a
                 checkpoint cannot hold.
+            custom_layers: classes of your own layers that the model contains.
             device: another one than before.
 
         Raises:
@@ -511,28 +513,31 @@ class Trainer:
 
         found = checkpoint.read(path)
         state = found.state
-        for name, kinds in _STATE.items():
-            if not isinstance(state.get(name), kinds):
+        for name, is_valid in _STATE.items():
+            if not is_valid(state.get(name)):
                 raise checkpoint.CheckpointError(
                     f"[Trainer.resume] the state in {found.path} is not a trainer's: "
-                    f"{name} is {state.get(name)!r}"
+                    f"{name} is {state.get(name)!r:.100}"
                 )
+        if any(len(values) != len(state["epochs"]) for values in state["history"].values()):
+            raise checkpoint.CheckpointError(
+                f"[Trainer.resume] the state in {found.path} is not a trainer's: the lists of the "
+                f"history differ in length"
+            )
         if metrics is None:
-            metrics = [_again("metrics", saved, None, _metric) for saved in state["metrics"]]
-        if schedule is None and state["schedule"] is not None:
-            schedule = _again("schedule", state["schedule"], None, schedules.get)
+            metrics = [_again("metrics", saved, None) for saved in state["metrics"]]
         trainer = cls(
-            load(found.path),
-            _again("optimizer", state["optimizer"], None, optim.get),
-            _again("loss", state["loss"], loss, losses.get),
+            load(found.path, custom_layers),
+            optim.get(state["optimizer"]),
+            _again("loss", state["loss"], loss),
             metrics,
             callbacks,
-            schedule,
+            _again("schedule", state["schedule"], schedule),
             l2=state["l2"],
             device=device or state["device"],
             seed=state["seed"],
         )
-        trainer.optimizer.load_state(found.optimizer)
+        trainer._load_optimizer(found)
         trainer.step = state["step"]
         trainer.epoch = state["epoch"]
         trainer.batch = state["batch"]
@@ -541,6 +546,24 @@ class Trainer:
         trainer._run = None if state["run"] is None else _Run(**state["run"])
         trainer._load_callbacks(state["callbacks"], found.callbacks)
         return trainer
+
+    def _load_optimizer(self, found: checkpoint.Checkpoint) -> None:
+        parameters = self.model.trainable_parameters()
+        for key, array in found.optimizer.items():
+            _, slash, name = key.partition("/")
+            parameter = parameters.get(name)
+            if slash and (
+                parameter is None
+                or tuple(parameter.shape) != array.shape
+                or parameter.dtype != array.dtype
+            ):
+                theirs = "" if parameter is None else f" {parameter.shape} {parameter.dtype}"
+                raise checkpoint.CheckpointError(
+                    f"[Trainer.resume] the optimizer's state does not fit the model in "
+                    f"{found.path}: {key} is {array.shape} {array.dtype}, the model has "
+                    + (f"{name}{theirs}" if theirs else f"no {name}")
+                )
+        self.optimizer.load_state(found.optimizer)
 
     def _load_callbacks(
         self, saved: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[Any]]
@@ -553,7 +576,13 @@ class Trainer:
                     used.add(index)
                     prefix = f"{index}/"
                     own = {k[len(prefix) :]: a for k, a in arrays.items() if k.startswith(prefix)}
-                    callback.load_state(entry["state"], own)
+                    try:
+                        callback.load_state(entry["state"], own)
+                    except (KeyError, TypeError, ValueError) as error:
+                        raise checkpoint.CheckpointError(
+                            f"[Trainer.resume] {name} does not understand its saved state: "
+                            f"{type(error).__name__}: {error}"
+                        ) from error
                     break
 
     def _data_set(self, op: str, data: Any) -> Any:
@@ -593,23 +622,41 @@ _HOOKS = (
 )
 
 
-# What a checkpoint says of a trainer, and of what types.
-_STATE: dict[str, tuple[type, ...]] = {
-    "optimizer": (dict,),
-    "loss": (dict,),
-    "metrics": (list,),
-    "schedule": (dict, type(None)),
-    "l2": (float,),
-    "device": (str,),
-    "seed": (int,),
-    "step": (int,),
-    "epoch": (int,),
-    "batch": (int,),
-    "sums": (dict,),
-    "history": (dict,),
-    "epochs": (list,),
-    "run": (dict, type(None)),
-    "callbacks": (list,),
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)
+
+
+def _is_run(value: object) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and value.keys() == _Run.__dataclass_fields__.keys()
+        and all(_is_count(value[name]) for name in ("first_epoch", "samples", "batch_size"))
+    )
+
+
+# What a checkpoint must say of a trainer.
+_STATE: dict[str, Callable[[Any], bool]] = {
+    "optimizer": lambda value: isinstance(value, dict),
+    "loss": lambda value: isinstance(value, dict),
+    "metrics": lambda value: isinstance(value, list),
+    "schedule": lambda value: value is None or isinstance(value, dict),
+    "l2": lambda value: isinstance(value, float),
+    "device": lambda value: isinstance(value, str),
+    "seed": _is_count,
+    "step": _is_count,
+    "epoch": _is_count,
+    "batch": _is_count,
+    "sums": lambda value: isinstance(value, dict)
+    and all(_are_numbers(pair) and len(pair) == 2 for pair in value.values()),
+    "history": lambda value: isinstance(value, dict) and all(map(_are_numbers, value.values())),
+    "epochs": lambda value: isinstance(value, list) and all(map(_is_count, value)),
+    "run": _is_run,
+    "callbacks": lambda value: isinstance(value, list)
+    and all(isinstance(entry, dict) and entry.keys() == {"type", "state"} for entry in value),
 }
 
 
@@ -626,20 +673,16 @@ def _callbacks(given: Sequence[Callback]) -> list[Callback]:
     return list(given)
 
 
-def _metric(spec: Any) -> metrics.Metric:
-    return metrics.get(spec)
-
-
 def _metrics(given: Sequence[Any], loss: losses.Loss) -> list[metrics.Metric]:
     if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
         raise TypeError(f"[Trainer] metrics must be a list; got {given!r}")
-    found = []
+    found: list[metrics.Metric] = []
+    binary = getattr(loss, "final_activation", None) == "sigmoid"
     for spec in given:
-        metric = _metric(spec)
-        if spec == "accuracy" and getattr(loss, "final_activation", None) == "sigmoid":
-            metric = metrics.BinaryAccuracy()
-            metric.name = "accuracy"
-        found.append(metric)
+        if binary and spec in ("accuracy", {"name": "accuracy"}):
+            found.append(metrics.AccuracyOfBinary())
+        else:
+            found.append(metrics.get(spec))
     names = ["loss", *(metric.name for metric in found)]
     if len(set(names)) != len(names):
         raise ValueError(f"[Trainer] metrics need different names; got {names[1:]}")
@@ -664,15 +707,16 @@ def _output_form(model: Model, loss: losses.Loss) -> tuple[bool, bool]:
     return wanted is not None, wanted is not None and last == wanted
 
 
-def _again(kind: str, saved: Any, given: Any, get: Callable[[Any], Any]) -> Any:
+def _again(kind: str, saved: Any, given: Any) -> Any:
+    """Return what was given again, otherwise the saved configuration."""
     if given is not None:
-        return get(given)
+        return given
     if isinstance(saved, Mapping) and "custom" in saved:
         raise ValueError(
             f"[Trainer.resume] {kind}: {saved['custom']!r} is a function of your own; "
             f"give it again as {kind}="
         )
-    return get(saved)
+    return saved
 
 
 def _check_count(argument: str, value: int, low: int) -> int:
