@@ -205,7 +205,9 @@ def test_nan_shows_in_the_loss(name: str) -> None:
 def test_labels_of_any_integer_type(dtype: type) -> None:
     output, target = case("cross_entropy", "float32")
     for name in CLASSIFIES:
-        assert losses.get(name)(output, target.astype(dtype))[0] == losses.get(name)(output, target)[0]
+        assert (
+            losses.get(name)(output, target.astype(dtype))[0] == losses.get(name)(output, target)[0]
+        )
 
 
 @pytest.mark.parametrize("name", CLASSIFIES)
@@ -219,7 +221,11 @@ def test_labels_of_any_integer_type(dtype: type) -> None:
         (np.array([0, 3]), ValueError, "got 0 to 3 with 3 classes"),
         (np.array([-1, 2]), ValueError, "got -1 to 2 with 3 classes"),
         (np.array([0, 1, 2]), ValueError, r"got output \(2, 3\), target \(3,\)"),
-        (np.array([[0, 1, 0], [1, 0, 0]]), ValueError, r"for one-hot rows pass target.argmax\(-1\)"),
+        (
+            np.array([[0, 1, 0], [1, 0, 0]]),
+            ValueError,
+            r"for one-hot rows pass target.argmax\(-1\)",
+        ),
     ],
 )
 def test_labels_that_do_not_fit(

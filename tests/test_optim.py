@@ -1,4 +1,4 @@
-"""Optimizers: against NumPy float64 always and torch where it is there, state, and bad arguments."""
+"""Optimizers: against NumPy float64 always, torch where it is there; state and bad arguments."""
 
 from __future__ import annotations
 
@@ -205,7 +205,9 @@ def test_names() -> None:
         ValueError, match="unknown optimizer 'adagrad'; valid names: sgd, rmsprop, adam, adamw"
     ):
         optim.get("adagrad")
-    with pytest.raises(TypeError, match="expected a name, a configuration or an object of this kind"):
+    with pytest.raises(
+        TypeError, match="expected a name, a configuration or an object of this kind"
+    ):
         optim.get(0.1)  # type: ignore[arg-type]
 
 

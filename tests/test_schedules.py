@@ -120,7 +120,10 @@ def test_what_get_takes() -> None:
         (lambda: Exponential(0.1, every=2.5), "every must be an integer >= 1; got 2.5"),
         (lambda: Cosine(0.1, steps=True), "steps must be an integer >= 1; got True"),
         (lambda: Cosine(math.nan, steps=3), "finite lr >= 0; got nan"),
-        (lambda: OneCycle(0.1, steps=3), "expected 1 < rise . steps < steps; got rise=0.3, steps=3"),
+        (
+            lambda: OneCycle(0.1, steps=3),
+            "expected 1 < rise . steps < steps; got rise=0.3, steps=3",
+        ),
         (lambda: OneCycle(0.1, steps=30, start_divisor=0.5), "start_divisor >= 1; got 0.5"),
         (lambda: LinearWarmup(0.1, steps=-1), "steps must be an integer >= 1; got -1"),
         (lambda: LinearWarmup(0.1, steps=3, start_lr=math.inf), "start_lr >= 0; got inf"),

@@ -197,7 +197,9 @@ def test_schedule_takes_the_place_of_the_rate() -> None:
 def test_l2_penalty_shrinks_the_weights_and_shows_in_the_loss() -> None:
     plain, penalised = Trainer(classifier(), SGD(0.1)), Trainer(classifier(), SGD(0.1), l2=0.05)
     start = penalised.evaluate(data())["loss"]
-    weights = [p.numpy() for p in penalised.model.trainable_parameters().values() if len(p.shape) > 1]
+    weights = [
+        p.numpy() for p in penalised.model.trainable_parameters().values() if len(p.shape) > 1
+    ]
     penalty = 0.05 / 2 * sum((w.astype(np.float64) ** 2).sum() for w in weights)
     first: list[float] = []
     penalised.callbacks.append(At(1, lambda trainer: first.append(trainer.running()["loss"])))
@@ -349,7 +351,7 @@ def test_csv(tmp_path: Path) -> None:
     assert [row[3] for row in rows] == ["nan", "nan", str(history["val_loss"][2])]
 
 
-# -------------------------------------------------------------------------------------- interruption
+# ------------------------------------------------------------------------------------- interruption
 
 
 @pytest.mark.parametrize("step", [1, 5, 8, 14, 15])
@@ -361,7 +363,8 @@ def test_ctrl_c_ends_after_the_batch_and_fit_goes_on(step: int) -> None:
     history = fit(trainer, validation=data(40))
     assert trainer.step == step
     assert trainer.interrupted
-    assert trainer.stop_reason == f"interrupted in epoch {trainer.epoch + 1} after batch {trainer.batch}"
+    epoch, batch = trainer.epoch + 1, trainer.batch
+    assert trainer.stop_reason == f"interrupted in epoch {epoch} after batch {batch}"
     assert history.epochs == list(range(1, (step - 1) // 5 + 1))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -525,9 +528,7 @@ def test_bad_arguments_of_the_trainer(
         ({"validation": data()[0]}, TypeError, "validation: expected a pair of arrays"),
     ],
 )
-def test_bad_arguments_of_fit(
-    change: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_bad_arguments_of_fit(change: dict[str, Any], error: type[Exception], message: str) -> None:
     trainer = Trainer(classifier())
     digest = trainer.model.weights_sha256()
     arguments = {"data": data(), "verbose": 0, **change}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,7 @@ from numpy.typing import NDArray
 from sixloop import _registry, ops
 
 if TYPE_CHECKING:
-    from sixloop import Tensor
-
-    Array: TypeAlias = Tensor | NDArray[Any]
+    from sixloop.ops import Array
 
 __all__ = [
     "BinaryCrossEntropy",

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sixloop import _registry, ops
 
 if TYPE_CHECKING:
-    from sixloop import Tensor
-
-    Array: TypeAlias = Tensor | NDArray[Any]
+    from sixloop.ops import Array
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
 

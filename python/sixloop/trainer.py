@@ -500,8 +500,9 @@ class Trainer:
             path: a checkpoint.
             callbacks: the same as before, which are given their saved state, by type and order;
                 one that was not there before starts afresh.
-            loss, metrics, schedule: needed where they were functions of your own, which a
-                checkpoint cannot hold.
+            loss: needed if it was a function of your own, which a checkpoint cannot hold.
+            metrics: all of them; needed if one was a function of your own.
+            schedule: needed if it was a function of your own.
             custom_layers: classes of your own layers that the model contains.
             device: another one than before.
 
@@ -650,13 +651,17 @@ _STATE: dict[str, Callable[[Any], bool]] = {
     "step": _is_count,
     "epoch": _is_count,
     "batch": _is_count,
-    "sums": lambda value: isinstance(value, dict)
-    and all(_are_numbers(pair) and len(pair) == 2 for pair in value.values()),
+    "sums": lambda value: (
+        isinstance(value, dict)
+        and all(_are_numbers(pair) and len(pair) == 2 for pair in value.values())
+    ),
     "history": lambda value: isinstance(value, dict) and all(map(_are_numbers, value.values())),
     "epochs": lambda value: isinstance(value, list) and all(map(_is_count, value)),
     "run": _is_run,
-    "callbacks": lambda value: isinstance(value, list)
-    and all(isinstance(entry, dict) and entry.keys() == {"type", "state"} for entry in value),
+    "callbacks": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(entry, dict) and entry.keys() == {"type", "state"} for entry in value)
+    ),
 }
 
 
