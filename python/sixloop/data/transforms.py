@@ -121,7 +121,7 @@ class _RandomCrop(Transform):
         )
         top = bits[:, 0] % np.uint64(h + 2 * p - self.height + 1)
         left = bits[:, 1] % np.uint64(w + 2 * p - self.width + 1)
-        picked = windows[np.arange(n), top.astype(np.intp), left.astype(np.intp) * c]
+        picked: NDArray[Any] = windows[np.arange(n), top.astype(np.intp), left.astype(np.intp) * c]
         return picked.reshape(n, self.height, self.width, c)
 
 
