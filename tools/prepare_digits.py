@@ -16,6 +16,7 @@ TARGET = Path(__file__).parents[1] / "python" / "sixloop" / "data" / "digits.npz
 
 
 def main() -> None:
+    """Write the file."""
     digits = load_digits()
     images = digits.images.astype(np.uint8)
     labels = digits.target.astype(np.uint8)

@@ -225,12 +225,16 @@ def _new_run(options: argparse.Namespace) -> dict[str, Any]:
     name = options.data or "digits"
     model, epochs, batch_size = _DEFAULTS.get(name, _DEFAULTS[""])
     model = options.model or model
-    label = Path(name).expanduser().resolve().name if name not in _DEFAULTS else name
+    label = name
+    if name not in _DEFAULTS:
+        # Absolute, so that the run can be resumed and evaluated from anywhere.
+        name = str(Path(name).expanduser().resolve())
+        label = Path(name).name
     return {
         "format": "sixloop run",
         "model": model,
         "data": name,
-        "data_dir": options.data_dir,
+        "data_dir": options.data_dir and str(Path(options.data_dir).expanduser().resolve()),
         "epochs": options.epochs or epochs,
         "batch_size": options.batch_size or batch_size,
         "lr": options.lr or _LEARNING_RATES.get(model, _LEARNING_RATE),

@@ -133,7 +133,8 @@ class ArrayDataset:
         Args:
             batch_size: samples in each batch but the last.
             shuffle: whether to permute the samples; the permutation follows (seed, epoch).
-            seed, epoch: key of the permutation and of the transforms' random numbers.
+            seed: first part of the key of the permutation and of the transforms' random numbers.
+            epoch: its second part.
             start: the first batch to deliver, as many are skipped at no cost.
             drop_last: whether to leave out a last batch that is not full.
 

@@ -63,8 +63,9 @@ _CIFAR10_REMOTE = Remote(
 
 
 def mnist(root: PathLike | None = None, *, download: bool = True) -> Parts:
-    """Return MNIST: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
-    recognition", 1998.
+    """Return MNIST, 28x28 handwritten digits.
+
+    LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
 
     Args:
         root: folder of the four IDX files (``train-images-idx3-ubyte.gz`` ..., with or without

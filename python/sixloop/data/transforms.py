@@ -77,7 +77,8 @@ def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Tr
     """Return a transform to ``(x - mean) / std``, on pixels scaled to 0..1.
 
     Args:
-        mean, std: one number, or one for each channel.
+        mean: one number, or one for each channel.
+        std: likewise.
 
     Raises:
         ValueError: numbers that are not finite, a std that is not positive; with a data set, as

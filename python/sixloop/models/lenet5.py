@@ -1,5 +1,7 @@
-"""LeNet-5: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
-recognition", Proceedings of the IEEE 86, 1998.
+"""LeNet-5, for the handwritten digits of MNIST.
+
+LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition",
+Proceedings of the IEEE 86, 1998.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""The multilayer perceptron: Rumelhart, Hinton, Williams, "Learning representations by
-back-propagating errors", Nature 323, 1986.
+"""The multilayer perceptron.
+
+Rumelhart, Hinton, Williams, "Learning representations by back-propagating errors", Nature 323,
+1986.
 """
 
 from __future__ import annotations
