@@ -20,6 +20,7 @@ PaddingLike = str | int | Sequence[int] | Sequence[Sequence[int]]
 # then fits int64, and so does every sum of a size, its padding and a dilated filter.
 MAX_SIZE = 2**31 - 1
 MAX_ELEMENTS = 2**60 - 1
+MAX_AXES = 7  # a Tensor has at most 8, the batch among them
 
 PADDINGS = ("valid", "same")
 
@@ -92,6 +93,10 @@ def shape(tag: str, value: object) -> Shape:
         raise ValueError(
             f"[{tag}] shape leaves out the batch axis: write {tuple(value[1:])}; got {value!r}"
         )
+    if len(value) > MAX_AXES:
+        raise ValueError(
+            f"[{tag}] shape has at most {MAX_AXES} axes besides the batch; got {len(value)}"
+        )
     sizes = tuple(integer(tag, f"shape[{i}]", v) for i, v in enumerate(value))
     elements(tag, "shape", sizes)
     return sizes
@@ -129,7 +134,8 @@ def number(
         result < high if open_high else result <= high
     )
     if not math.isfinite(result) or not inside:
-        left, right = "(" if open_low else "[", ")" if open_high else "]"
+        left = "(" if open_low or low == -math.inf else "["
+        right = ")" if open_high or high == math.inf else "]"
         rule = "finite" if low == -high == -math.inf else f"in {left}{low:g}, {high:g}{right}"
         raise ValueError(f"[{tag}] {argument} must be {rule}; got {value!r}")
     return result

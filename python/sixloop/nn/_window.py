@@ -11,8 +11,8 @@ AXES = ("height", "width")
 def image(layer: str, sample: Shape) -> tuple[int, int, int]:
     """Returns (H, W, C) of a sample, or raise ``ValueError`` when it is no image."""
     if len(sample) != 3:
-        hint = " (a colour or gray axis last: Reshape((H, W, 1)))" if len(sample) == 2 else ""
-        raise ValueError(f"{layer} needs images (N, H, W, C){hint}; got input {show(sample)}")
+        hint = f": Reshape({(*sample, 1)}) adds a channel axis" if len(sample) == 2 else ""
+        raise ValueError(f"{layer} needs images (N, H, W, C); got input {show(sample)}{hint}")
     height, width, channels = sample
     return height, width, channels
 
@@ -38,7 +38,7 @@ def check_fit(
     pads = ops.resolve_padding(size, kernel, strides, dilation, padding)
     spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
     free = [n + sum(pad) - span for n, pad, span in zip(size, pads, spans)]
-    window = f"a {kernel[0]}x{kernel[1]} {what}"
+    window = f"the {kernel[0]}x{kernel[1]} {what}"
     if max(dilation) > 1:
         window += f" with dilation {dilation} (spanning {spans[0]}x{spans[1]})"
     sums = [

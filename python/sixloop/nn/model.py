@@ -726,7 +726,7 @@ class Sequential(Model):
                 "follow; or give input_shape="
             )
         x: Any = first
-        for index, layer in enumerate(rest):
+        for index, layer in enumerate(rest, len(layers) - len(rest)):
             if not isinstance(layer, (Layer, Model)):
                 raise TypeError(
                     f"[{tag}] layers[{index}] must be a layer or a model; "
