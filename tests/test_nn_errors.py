@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sixloop.nn import (
     Activation,
     Add,
@@ -54,7 +53,7 @@ BUILDING: dict[str, Case] = {
         lambda: Conv2D(8, (3, 9), padding=((0, 0), (0, 1)), name="stem")(IMAGE),
         ValueError,
         "[stem] the 3x9 filter does not fit the 7x7 input with padding ((0, 0), (0, 1)): "
-        "width (7 + 1 - 9)/1 + 1 = 0 < 1; nearest fix: pad width by 1 more or padding=\"same\", "
+        'width (7 + 1 - 9)/1 + 1 = 0 < 1; nearest fix: pad width by 1 more or padding="same", '
         "or a window that spans at most 8",
     ),
     "dilated does not fit": (
@@ -126,7 +125,11 @@ BUILDING: dict[str, Case] = {
         ValueError,
         "axis must be 1 to 3 or -3 to -1 for inputs of 4 axes; got axis=4",
     ),
-    "concat batch": (lambda: Concat(axis=0), ValueError, "[Concat] axis must not be the batch axis"),
+    "concat batch": (
+        lambda: Concat(axis=0),
+        ValueError,
+        "[Concat] axis must not be the batch axis",
+    ),
     "one input": (
         lambda: Add()([IMAGE]),
         ValueError,
@@ -208,7 +211,11 @@ BUILDING: dict[str, Case] = {
         ValueError,
         "constant; got 'he_norml' (did you mean 'he_normal'?)",
     ),
-    "units": (lambda: Dense(0), ValueError, "[Dense] units must be between 1 and 2147483647; got 0"),
+    "units": (
+        lambda: Dense(0),
+        ValueError,
+        "[Dense] units must be between 1 and 2147483647; got 0",
+    ),
     "units bool": (lambda: Dense(True), TypeError, "[Dense] units must be an integer; got True"),
     "units float": (
         lambda: Dense(2.0),  # type: ignore[arg-type]

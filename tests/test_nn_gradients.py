@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from sixloop import ops
 from sixloop.nn import (
     Activation,
@@ -29,9 +28,19 @@ from sixloop.nn import (
     ZeroPad2D,
 )
 
-ACTIVATIONS = (
-    "relu sigmoid tanh leaky_relu elu gelu softplus step ramp gaussian softmax".split()
-)
+ACTIVATIONS = [
+    "relu",
+    "sigmoid",
+    "tanh",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "softplus",
+    "step",
+    "ramp",
+    "gaussian",
+    "softmax",
+]
 EPSILON = 1e-6
 # Truncation EPSILON**2 * y''' and rounding 1e-16 * |loss| / EPSILON both stay near 1e-10 times the
 # size of the derivatives; the rest is margin. A wrong formula is wrong by 1e-2 or more.
@@ -70,14 +79,14 @@ def check(model: Model, *, batch: int = 3, training: bool = True, scale: float =
         return y if isinstance(y, list) else [y]
 
     def loss() -> float:
-        return float(sum((w * y).sum() for w, y in zip(weights, outputs())))
+        return float(sum((w * y).sum() for w, y in zip(weights, outputs(), strict=True)))
 
     outputs()
     dx = model.backward(weights if len(weights) > 1 else weights[0])
     dxs = dx if isinstance(dx, list) else [dx]
     gradients = {name: g.numpy().copy() for name, g in model.gradients().items()}
     assert list(gradients) == list(model.trainable_parameters())
-    for x, analytic in zip(xs, dxs):
+    for x, analytic in zip(xs, dxs, strict=True):
         assert analytic.shape == x.shape and analytic.dtype == np.float64
         assert close(analytic, differences(loss, x)), "input"
     for name, tensor in model.trainable_parameters().items():

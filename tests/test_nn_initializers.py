@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 from sixloop import initializers
 from sixloop.nn import Conv2D, Dense, Input, Model, Sequential
 
@@ -101,7 +100,7 @@ def test_errors() -> None:
         initializers.get("constant")
     with pytest.raises(ValueError, match="unexpected keyword argument 'sdt'"):
         initializers.get({"name": "normal", "sdt": 1})
-    with pytest.raises(ValueError, match="std must not be negative; got -1.0"):
+    with pytest.raises(ValueError, match=r"std must not be negative; got -1.0"):
         initializers.normal(std=-1)
     with pytest.raises(ValueError, match="must be finite; got nan"):
         initializers.constant(math.nan)

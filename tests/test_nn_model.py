@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import sixloop
 from sixloop import nn
 from sixloop.nn import (
@@ -125,7 +124,7 @@ def test_joined_models_keep_their_names_where_they_can() -> None:
         "dense_2.bias",
     ]
     joint.build(seed=3)
-    for a, b in zip(joint.parameters().values(), [*generator.parameters().values()]):
+    for a, b in zip(joint.parameters().values(), [*generator.parameters().values()], strict=True):
         assert np.shares_memory(a.numpy(), b.numpy())
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sixloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-import sixloop
 from sixloop import initializers, nn, ops
 from sixloop.nn import (
     Activation,
@@ -84,9 +83,9 @@ def test_round_trip(tmp_path: Path) -> None:
     assert again.config() == model.config()
     assert again.seed == 42 and again.name == "every layer" and again.is_built
     assert str(again.summary()) == str(model.summary())
-    for y, z in zip(model(x), again(x)):
+    for y, z in zip(model(x), again(x), strict=True):
         np.testing.assert_array_equal(y, z)
-    for y, z in zip(model(x, training=True, step=5), again(x, training=True, step=5)):
+    for y, z in zip(model(x, training=True, step=5), again(x, training=True, step=5), strict=True):
         np.testing.assert_array_equal(y, z)
 
 
@@ -255,7 +254,7 @@ def test_other_peoples_directories_are_left_alone(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(ValueError, match=r"must be new or a saved model"):
             small().save(path)
-    with pytest.raises(ValueError, match="it holds notes.txt as well"):
+    with pytest.raises(ValueError, match=r"it holds notes.txt as well"):
         small().save(tmp_path)
     assert os.listdir(tmp_path) == ["notes.txt"]
 
@@ -301,10 +300,10 @@ def test_a_failed_save_leaves_the_old_model(
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such directory"):
         sixloop.load(tmp_path / "absent")
-    with pytest.raises(ValueError, match="must be a directory with model.json and weights"):
+    with pytest.raises(ValueError, match=r"must be a directory with model.json and weights"):
         sixloop.load(tmp_path)
     (tmp_path / "file").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(ValueError, match="must be a directory with model.json and weights"):
+    with pytest.raises(ValueError, match=r"must be a directory with model.json and weights"):
         sixloop.load(tmp_path / "file")
 
 
@@ -317,7 +316,7 @@ WEIGHTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "too long": (lambda b: b + b"x", "damaged or no safetensors file"),
     "foreign": (lambda b: b"PK\x03\x04" + b, "damaged or no safetensors file"),
     "pickle": (lambda b: b"\x80\x04\x95cos\nsystem\n." + b, "damaged or no safetensors file"),
-    "no JSON": (lambda b: b.replace(b'{"', b'{!', 1), "damaged or no safetensors file"),
+    "no JSON": (lambda b: b.replace(b'{"', b"{!", 1), "damaged or no safetensors file"),
     "wrong dtype": (lambda b: b.replace(b"F32", b"I32"), "must be float32, got I32"),
     "unknown dtype": (lambda b: b.replace(b"F32", b"Q32"), "damaged or no safetensors file"),
     "wrong shape": (lambda b: b.replace(b"[4,3]", b"[3,4]"), "must be (4, 3), got (3, 4)"),
@@ -325,7 +324,10 @@ WEIGHTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda b: header(b, {"dense_1.weight": {"dtype": "F32", "shape": [2**62, 4]}}),
         "damaged or no safetensors file",
     ),
-    "renamed": (lambda b: b.replace(b"dense_2.bias", b"../../x.bias"), "unexpected: '../../x.bias'"),
+    "renamed": (
+        lambda b: b.replace(b"dense_2.bias", b"../../x.bias"),
+        "unexpected: '../../x.bias'",
+    ),
 }
 
 
@@ -387,8 +389,8 @@ CONFIG = ("model", "layers", 0, "config")
 DOCUMENTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a list": (lambda d: [d], "the document must be an object; got list"),
     "null": (lambda d: None, "the document must be an object; got None"),
-    "other format": (put("format", value="keras"), '"format" must be \'sixloop.model\'; got'),
-    "no format": (drop("format"), '"format" must be \'sixloop.model\'; got None'),
+    "other format": (put("format", value="keras"), "\"format\" must be 'sixloop.model'; got"),
+    "no format": (drop("format"), "\"format\" must be 'sixloop.model'; got None"),
     "new version": (put("version", value=2), "got 2: a newer sixloop wrote this"),
     "version text": (put("version", value="1"), '"version" of the document must be an integer'),
     "version bool": (put("version", value=True), '"version" of the document must be an integer'),
@@ -448,7 +450,10 @@ DOCUMENTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "far output": (put("model", "outputs", value=[10**30]), "an index must be 0 to 2"),
     "no inputs": (put("model", "inputs", value=[]), "calls[0]: an index must be 0 to -1; got 0"),
     "input shape": (put("model", "inputs", 0, "shape", value=[0]), "inputs[0]: [Input] shape[0]"),
-    "input shapes": (put("model", "inputs", 0, "shape", value="4"), "[Input] shape must be a tuple"),
+    "input shapes": (
+        put("model", "inputs", 0, "shape", value="4"),
+        "[Input] shape must be a tuple",
+    ),
     "input size": (put("model", "inputs", 0, "shape", value=[10**20]), "[Input] shape[0] must be"),
     "other size": (put("model", "inputs", 0, "shape", value=[5]), "must be (5, 3), got (4, 3)"),
     "model name": (put("model", "name", value="\n"), "name must be printable and not empty"),
@@ -503,7 +508,9 @@ def test_a_document_too_long(saved: Path) -> None:
         sixloop.load(saved)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     file=st.sampled_from(["model.json", "weights.safetensors"]),
     position=st.floats(0, 1, exclude_max=True),

@@ -30,20 +30,23 @@ def check_fit(
 
     Args:
         what: the window in words, "filter" or "pool".
-        size, kernel, strides, dilation: in (h, w) order.
+        size: of the input, like all pairs in (h, w) order.
+        kernel: size of the window.
+        strides: steps between windows.
         padding: "valid", "same" or ((top, bottom), (left, right)).
+        dilation: spacing of the window's cells.
         strict: also raise when the division by the stride leaves a remainder. "same" is defined
             with a ceiling and has none.
     """
     pads = ops.resolve_padding(size, kernel, strides, dilation, padding)
-    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
-    free = [n + sum(pad) - span for n, pad, span in zip(size, pads, spans)]
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    free = [n + sum(pad) - span for n, pad, span in zip(size, pads, spans, strict=True)]
     window = f"the {kernel[0]}x{kernel[1]} {what}"
     if max(dilation) > 1:
         window += f" with dilation {dilation} (spanning {spans[0]}x{spans[1]})"
     sums = [
         _arithmetic(n, sum(pad), span, stride)
-        for n, pad, span, stride in zip(size, pads, spans, strides)
+        for n, pad, span, stride in zip(size, pads, spans, strides, strict=True)
     ]
     for axis in range(2):
         if free[axis] < 0:
@@ -54,8 +57,8 @@ def check_fit(
                 + (' or padding="same"' if padding != "same" else "")
                 + f", or a window that spans at most {spans[axis] - missing}"
             )
-    if strict and padding != "same" and any(f % s for f, s in zip(free, strides)):
-        floors = "x".join(str(f // s + 1) for f, s in zip(free, strides))
+    if strict and padding != "same" and any(f % s for f, s in zip(free, strides, strict=True)):
+        floors = "x".join(str(f // s + 1) for f, s in zip(free, strides, strict=True))
         axis = next(i for i in range(2) if free[i] % strides[i])
         raise ValueError(
             f"strict=True: {window} with strides {strides} does not tile the {size[0]}x{size[1]} "

@@ -1,5 +1,7 @@
 """Convolution."""
 
+# ruff: noqa: D102 (Layer documents the methods that every layer overrides)
+
 from __future__ import annotations
 
 from sixloop import _checks, initializers, ops

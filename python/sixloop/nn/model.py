@@ -143,8 +143,8 @@ class Model:
         as no later layer reads them, and a ``backward`` afterwards runs the forward pass again.
         Inputs are not copied, so do not overwrite them before ``backward``.
 
-        On symbolic tensors a model acts like a layer: its layers, with their parameters, become part of
-        the new graph.
+        On symbolic tensors a model acts like a layer: its layers, with their parameters, become
+        part of the new graph.
 
         Args:
             x: array [N, *input_shape] of the model's dtype, or a list of arrays for several
@@ -225,7 +225,7 @@ class Model:
         collected: dict[str, Tensor] = {}
         self._gradients = collected
         slots: list[Array | None] = [None] * (len(self.inputs) + len(self._steps))
-        for slot, gradient in zip(self._output_slots, gradients):
+        for slot, gradient in zip(self._output_slots, gradients, strict=True):
             _accumulate(slots, slot, gradient)
         for index in range(len(self._steps) - 1, -1, -1):
             step = self._steps[index]
@@ -235,14 +235,16 @@ class Model:
                 continue
             needs = (True,) * len(step.inputs) if input_gradient else step.before
             ctx.collect(collected, step.name, needs)
-            for slot, need, dx in zip(step.inputs, needs, step.layer.backward(ctx, dy)):
+            for slot, need, dx in zip(
+                step.inputs, needs, step.layer.backward(ctx, dy), strict=True
+            ):
                 if need:
                     _accumulate(slots, slot, dx)
         if not input_gradient:
             return None
         result = [
             sixloop.zeros(tuple(array.shape), str(array.dtype)) if dx is None else dx
-            for array, dx in zip(call.arrays, slots)
+            for array, dx in zip(call.arrays, slots, strict=True)
         ]
         _separate(result, gradients)
         if not any(isinstance(array, Tensor) for array in call.arrays):
@@ -258,7 +260,7 @@ class Model:
         arrays = self._check_inputs(list(x) if isinstance(x, (list, tuple)) else [x])
         if not self.is_built:
             self.build(seed=self.seed)
-        for name, array in zip(self.input_names, arrays):
+        for name, array in zip(self.input_names, arrays, strict=True):
             if not np.isfinite(_numpy(array)).all():
                 return name
         slots: list[Any] = [*arrays, *[None] * len(self._steps)]
@@ -364,9 +366,9 @@ class Model:
         )
 
     def weights_sha256(self) -> str:
-        """Returns the SHA-256 of all parameters: name, dtype, shape and little-endian bytes of each.
+        """Returns the SHA-256 of all parameters, in the order of their names.
 
-        The parameters enter in the order of their names.
+        Name, dtype, shape and little-endian bytes of each enter.
         """
         digest = hashlib.sha256()
         for name, tensor in sorted(self.parameters().items()):
@@ -407,7 +409,7 @@ class Model:
             "name": self.name,
             "inputs": [
                 {"name": name, "shape": list(shape)}
-                for name, shape in zip(self.input_names, self.input_shapes)
+                for name, shape in zip(self.input_names, self.input_shapes, strict=True)
             ],
             "layers": [
                 {
@@ -487,7 +489,8 @@ class Model:
         for symbol in self.inputs:
             if id(symbol) not in used:
                 raise ValueError(
-                    f"[{self.name}] no output depends on the input {symbol!r}: leave it out of inputs="
+                    f"[{self.name}] no output depends on the input {symbol!r}: "
+                    "leave it out of inputs="
                 )
         return nodes
 
@@ -527,7 +530,7 @@ class Model:
         return names
 
     def _plan(self) -> None:
-        """Numbers the slots, and finds out once which arrays and gradients are needed until when."""
+        """Numbers the slots and finds which arrays and gradients are needed until when."""
         # A call's output is known by the symbols that read it, so slots are keyed by node.
         slot_of_input = {id(symbol): i for i, symbol in enumerate(self.inputs)}
         slot_of_node = {node.index: i for i, node in enumerate(self.nodes, len(self.inputs))}
@@ -611,8 +614,10 @@ class Model:
                 f"[{self.name}] must be given one array for each input "
                 f"({', '.join(self.input_names)}); got {len(values)}"
             )
-        arrays = [self._as_array(f"input {n!r}", v) for n, v in zip(self.input_names, values)]
-        for name, array, sample in zip(self.input_names, arrays, self.input_shapes):
+        arrays = [
+            self._as_array(f"input {n!r}", v) for n, v in zip(self.input_names, values, strict=True)
+        ]
+        for name, array, sample in zip(self.input_names, arrays, self.input_shapes, strict=True):
             shape = tuple(array.shape)
             if len(shape) != len(sample) + 1 or shape[1:] != sample:
                 raise ValueError(
@@ -623,9 +628,11 @@ class Model:
         if len(batches) > 1:
             raise ValueError(
                 f"[{self.name}] all inputs must have the same batch size; got "
-                + ", ".join(f"{n!r} {tuple(a.shape)}" for n, a in zip(self.input_names, arrays))
+                + ", ".join(
+                    f"{n!r} {tuple(a.shape)}" for n, a in zip(self.input_names, arrays, strict=True)
+                )
             )
-        for name, array in zip(self.input_names, arrays):
+        for name, array in zip(self.input_names, arrays, strict=True):
             self._check_dtype(f"input {name!r}", array)
         return arrays
 
@@ -663,7 +670,7 @@ class Model:
                 f"outputs; got {len(values)}"
             )
         gradients: list[Array | None] = []
-        for index, (value, sample) in enumerate(zip(values, self.output_shapes)):
+        for index, (value, sample) in enumerate(zip(values, self.output_shapes, strict=True)):
             if value is None and len(values) > 1:
                 gradients.append(None)
                 continue

@@ -1,5 +1,7 @@
 """Batch normalisation and local response normalisation."""
 
+# ruff: noqa: D102 (Layer documents the methods that every layer overrides)
+
 from __future__ import annotations
 
 import math
@@ -25,7 +27,8 @@ class BatchNorm(Layer):
     A batch with one value per channel has no unbiased variance and moves nothing. Otherwise, the
     running statistics are used as constants.
 
-    Parameters: ``gamma``, ``beta``, and not trained ``running_mean``, ``running_variance``, each [C].
+    Parameters, each [C]: ``gamma``, ``beta`` and, not trained, ``running_mean`` and
+    ``running_variance``.
 
     Args:
         momentum: share of the old running statistics in [0, 1]; default 0.9.

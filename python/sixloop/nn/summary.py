@@ -69,7 +69,7 @@ class Summary:
         def line(cells: tuple[str, ...]) -> str:
             padded = [
                 cell.ljust(width) if i < 2 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(cells, widths))
+                for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
             ]
             return "  ".join(padded).rstrip()
 
@@ -88,7 +88,7 @@ def summarize(model: Model) -> Summary:
     itemsize = np.dtype(model.dtype).itemsize
     rows = [
         SummaryRow(name, "Input", shape, 0, 0, math.prod(shape) * itemsize)
-        for name, shape in zip(model.input_names, model.input_shapes)
+        for name, shape in zip(model.input_names, model.input_shapes, strict=True)
     ]
     seen: set[str] = set()
     for node in model.nodes:
