@@ -244,7 +244,7 @@ class Model:
             return None
         result = [
             sixloop.zeros(tuple(array.shape), str(array.dtype)) if dx is None else dx
-            for array, dx in zip(call.arrays, slots, strict=True)
+            for array, dx in zip(call.arrays, slots[: len(call.arrays)], strict=True)
         ]
         _separate(result, gradients)
         if not any(isinstance(array, Tensor) for array in call.arrays):
