@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -491,6 +492,61 @@ def test_forged_parts(change: Any, message: str, saved: Path) -> None:
     forge(saved, lambda document: change(document["state"]))
     with pytest.raises((ValueError, TypeError), match=message):
         Trainer.resume(saved)
+
+
+def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:
+    trainer = begin(tmp_path)
+    trainer.history.append(1, {"loss": math.inf, "accuracy": math.nan})
+    trainer.save(tmp_path / "saved")
+
+    def refuse(name: str) -> None:
+        pytest.fail(f"{name} is no JSON")
+
+    json.loads((tmp_path / "saved" / "trainer.json").read_text(), parse_constant=refuse)
+    history = Trainer.resume(tmp_path / "saved").history.history
+    assert history["loss"] == [math.inf]
+    assert math.isnan(history["accuracy"][0])
+
+
+def test_an_optimizer_of_the_users_own(tmp_path: Path) -> None:
+    class Mine(Adam):
+        name = "mine"
+
+    x, y = data()
+    trainer = Trainer(begin(tmp_path).model, Mine(0.02))
+    trainer.fit((x, y), verbose=0)
+    trainer.save(tmp_path / "saved")
+    with pytest.raises(ValueError, match="unknown optimizer 'mine'"):
+        Trainer.resume(tmp_path / "saved")
+    resumed = Trainer.resume(tmp_path / "saved", optimizer=Mine(0.02))
+    assert resumed.optimizer.steps == trainer.step
+    for t in (trainer, resumed):
+        t.fit((x, y), verbose=0)
+    assert resumed.model.weights_sha256() == trainer.model.weights_sha256()
+
+
+def test_a_link_to_a_checkpoint_stays_one(tmp_path: Path) -> None:
+    trainer = begin(tmp_path)
+    trainer.save(tmp_path / "saved")
+    (tmp_path / "link").symlink_to(tmp_path / "saved")
+    trainer.step = 5
+    trainer.save(tmp_path / "link")
+    assert steps_on_disk(tmp_path / "saved") == steps_on_disk(tmp_path / "link") == 5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "saved"]
+
+
+def test_state_that_json_cannot_hold_harms_nothing(tmp_path: Path) -> None:
+    class Strange(Callback):
+        def state(self) -> dict[str, Any]:
+            return {"now": object()}
+
+    trainer = begin(tmp_path)
+    trainer.save(tmp_path / "saved")
+    trainer.callbacks.append(Strange())
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        trainer.save(tmp_path / "saved")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["saved"]
+    assert steps_on_disk(tmp_path / "saved") == 0
 
 
 def test_not_a_checkpoint(tmp_path: Path) -> None:

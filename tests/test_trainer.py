@@ -19,6 +19,7 @@ import pytest
 import sixloop
 from sixloop import Trainer, losses, schedules
 from sixloop.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint
+from sixloop.data import ArrayDataset
 from sixloop.nn import Dense, Dropout, Input, Sequential
 from sixloop.optim import SGD, Adam
 from sixloop.trainer import NonFiniteLossError
@@ -536,6 +537,17 @@ def test_bad_arguments_of_fit(change: dict[str, Any], error: type[Exception], me
         trainer.fit(**arguments)
     assert trainer.model.weights_sha256() == digest
     assert trainer.step == 0
+
+
+def test_labels_of_a_data_set_are_checked_before_the_first_step() -> None:
+    x, y = data()
+    recorder = Recorder()
+    trainer = Trainer(classifier(), callbacks=[recorder])
+    with pytest.raises(ValueError, match="got 0 to 3 with 3 classes"):
+        trainer.fit(ArrayDataset(x, np.append(y[:-1], 3)), verbose=0)
+    with pytest.raises(ValueError, match="the data set is empty"):
+        trainer.fit(ArrayDataset(x[:0], y[:0]), verbose=0)
+    assert recorder.calls == []
 
 
 def test_zero_epochs_are_fine() -> None:

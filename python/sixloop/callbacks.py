@@ -153,9 +153,9 @@ class EarlyStopping(Callback):
             if self.restore_best:
                 for name, parameter in trainer.model.parameters().items():
                     if name in self._weights:
-                        np.copyto(self._weights[name], np.asarray(parameter))
+                        np.copyto(self._weights[name], parameter.numpy())
                     else:
-                        self._weights[name] = np.array(parameter)
+                        self._weights[name] = parameter.numpy().copy()
             return
         self._waited += 1
         if self._waited > self.patience:
@@ -168,7 +168,7 @@ class EarlyStopping(Callback):
     def on_train_end(self, trainer: Trainer) -> None:
         if self._weights and not trainer.interrupted:
             for name, parameter in trainer.model.parameters().items():
-                np.copyto(np.asarray(parameter), self._weights[name])
+                np.copyto(parameter.numpy(), self._weights[name])
 
     def state(self) -> dict[str, Any]:
         return {

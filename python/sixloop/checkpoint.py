@@ -17,6 +17,7 @@ machine that dies in between leaves a complete one at `<name>` or at `<name>.old
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,30 +85,34 @@ def write(
     import json
     import shutil
 
-    path = Path(path)
+    path = Path(path).resolve()
     if not path.name:
         raise ValueError(f"[checkpoint] expected the path of a directory to be; got {str(path)!r}")
     _refuse_foreign(path)
+    # Through text and back, so that the checksum is of what will be read: keys are strings then.
+    state = json.loads(json.dumps(_encode(state), allow_nan=False))
     new, old = path.with_name(f".{path.name}.new"), path.with_name(path.name + ".old")
     path.parent.mkdir(parents=True, exist_ok=True)
     if new.exists():  # of a process that was killed
         shutil.rmtree(new)
-    model.save(new)
-    _write_arrays(new / _ARRAY_FILES[0], optimizer)
-    _write_arrays(new / _ARRAY_FILES[1], callbacks)
-    # Through text and back, so that the checksum is of what will be read: keys are strings then.
-    state = json.loads(json.dumps(state))
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "files": {name: _fingerprint(new / name) for name in (*_MODEL_FILES, *_ARRAY_FILES)},
-        "state": state,
-    }
-    document["sha256"] = _digest(document)
-    (new / _STATE_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
-    for name in _FILES:
-        _flush(new / name)
-    _flush(new)
+    try:
+        model.save(new)
+        _write_arrays(new / _ARRAY_FILES[0], optimizer)
+        _write_arrays(new / _ARRAY_FILES[1], callbacks)
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "files": {name: _fingerprint(new / name) for name in (*_MODEL_FILES, *_ARRAY_FILES)},
+            "state": state,
+        }
+        document["sha256"] = _digest(document)
+        (new / _STATE_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        for name in _FILES:
+            _flush(new / name)
+        _flush(new)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     if path.exists():
         if old.exists():
             _refuse_foreign(old)
@@ -130,7 +135,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         CheckpointError: there is none, or a file of it is missing, damaged or of another kind.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     if not path.exists():
         old = path.with_name(path.name + ".old")
         if not old.exists():
@@ -150,7 +155,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         _verify(path, name, expected)
     return Checkpoint(
         path,
-        document["state"],
+        _decode(document["state"]),
         _read_arrays(path / _ARRAY_FILES[0]),
         _read_arrays(path / _ARRAY_FILES[1]),
     )
@@ -201,6 +206,25 @@ def _verify(directory: Path, name: str, expected: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"[checkpoint] {path} is damaged: its SHA-256 is not the one in {_STATE_FILE}"
         )
+
+
+def _encode(value: Any) -> Any:
+    """Replace the floats that JSON does not have by {"float": "nan"}."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if isinstance(value, Mapping):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"float"} and value["float"] in ("nan", "inf", "-inf"):
+            return float(value["float"])
+        return {key: _decode(item) for key, item in value.items()}
+    return [_decode(item) for item in value] if isinstance(value, list) else value
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -252,13 +252,17 @@ class L2Penalty:
         """
         total = 0.0
         for name, parameter in parameters.items():
-            weight, gradient = np.asarray(parameter), np.asarray(gradients[name])
+            weight, gradient = _view(parameter), _view(gradients[name])
             if weight.ndim < 2:
                 continue
             with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
                 total += float(np.square(weight, dtype=np.float64).sum())
                 gradient += weight.dtype.type(self.l2) * weight
         return 0.5 * self.l2 * total
+
+
+def _view(array: Array) -> NDArray[Any]:
+    return array if isinstance(array, np.ndarray) else array.numpy()
 
 
 def check_labels(op: str, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:

@@ -488,6 +488,7 @@ class Trainer:
         path: str | os.PathLike[str],
         *,
         callbacks: Sequence[Callback] = (),
+        optimizer: optim.Optimizer | None = None,
         loss: Callable[[Any, Any], tuple[float, Any]] | None = None,
         metrics: Sequence[Any] | None = None,
         schedule: Callable[[int], float] | None = None,
@@ -500,7 +501,8 @@ class Trainer:
             path: a checkpoint.
             callbacks: the same as before, which are given their saved state, by type and order;
                 one that was not there before starts afresh.
-            loss: needed if it was a function of your own, which a checkpoint cannot hold.
+            optimizer: needed if it was of a class of your own. It is given its saved state.
+            loss: needed if it was a function or class of your own, which a checkpoint cannot hold.
             metrics: all of them; needed if one was a function of your own.
             schedule: needed if it was a function of your own.
             custom_layers: classes of your own layers that the model contains.
@@ -529,7 +531,7 @@ class Trainer:
             metrics = [_again("metrics", saved, None) for saved in state["metrics"]]
         trainer = cls(
             load(found.path, custom_layers),
-            optim.get(state["optimizer"]),
+            _again("optimizer", state["optimizer"], optimizer),
             _again("loss", state["loss"], loss),
             metrics,
             callbacks,
@@ -591,6 +593,9 @@ class Trainer:
         if hasattr(data, "batches"):
             if len(data) == 0:
                 raise ValueError(f"[Trainer] {op}: the data set is empty")
+            targets = getattr(data, "y", None)
+            if isinstance(targets, np.ndarray):
+                self._check_targets(targets)
             return data
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise TypeError(
@@ -608,9 +613,13 @@ class Trainer:
             )
         if len(x) == 0:
             raise ValueError(f"[Trainer] {op}: the data are empty; got x {x.shape}, y {y.shape}")
-        if isinstance(self.loss, losses.Loss):
-            self.loss.check((len(x), *self.model.output_shapes[0]), y)
+        self._check_targets(y)
         return ArrayDataset(x, y, dtype=np.dtype(self.model.dtype))
+
+    def _check_targets(self, targets: NDArray[Any]) -> None:
+        """Raise for targets that do not fit: before the first step, not within an epoch."""
+        if isinstance(self.loss, losses.Loss):
+            self.loss.check((len(targets), *self.model.output_shapes[0]), targets)
 
 
 _HOOKS = (
