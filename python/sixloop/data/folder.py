@@ -87,7 +87,7 @@ def image_folder(
     pixels = np.empty((len(files), *first.shape), np.uint8)
     from tqdm import tqdm
 
-    # 60,000 small JPEG files take some 5 s: worth a bar on a terminal, and nothing elsewhere.
+    # 60,000 small JPEG files take some 10 s: worth a bar on a terminal, and nothing elsewhere.
     quiet = len(files) < 5000 or not sys.stderr.isatty()
     for i, file in enumerate(tqdm(files, desc=root.name, unit="image", disable=quiet)):
         image = read_image(file, size=target, channels=channels)
