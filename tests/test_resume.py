@@ -240,17 +240,19 @@ def test_binary_accuracy_keeps_its_name(tmp_path: Path) -> None:
 
 
 def test_functions_of_the_users_own_are_given_again(tmp_path: Path) -> None:
-    def own_loss(output: Any, target: np.ndarray) -> tuple[float, np.ndarray]:
-        return 1.0, np.zeros(output.shape, np.float32)
+    def own_loss(output: Any, target: np.ndarray) -> tuple[Any, np.ndarray]:
+        return np.float32(1), np.zeros(output.shape, np.float32)
 
-    def own_metric(output: Any, target: np.ndarray) -> float:
-        return 0.5
+    def own_metric(output: Any, target: np.ndarray) -> Any:
+        return np.float32(0.5)
 
     def own_schedule(step: int) -> float:
         return 0.1
 
     own: dict[str, Any] = {"loss": own_loss, "metrics": [own_metric], "schedule": own_schedule}
-    trainer = Trainer(begin(tmp_path).model, **own)
+    keeper = ModelCheckpoint(tmp_path / "run", every=3)
+    trainer = Trainer(begin(tmp_path).model, callbacks=[keeper], **own)
+    finish(trainer)
     trainer.save(tmp_path / "saved")
     for name in own:
         rest = {key: value for key, value in own.items() if key != name}

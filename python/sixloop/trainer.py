@@ -132,9 +132,12 @@ class Trainer:
         seed: int = 0,
     ) -> None:
         if device not in DEVICES:
-            raise ValueError(
-                f"[Trainer] unknown device {device!r}; valid devices: {', '.join(DEVICES)}"
-            )
+            reason = "unknown device"
+            if device == "cuda":
+                from sixloop import cuda
+
+                reason = f"{cuda.why()}: no device"
+            raise ValueError(f"[Trainer] {reason} {device!r}; valid devices: {', '.join(DEVICES)}")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ValueError(f"[Trainer] seed must be an integer >= 0; got {seed!r}")
         self.model = model
@@ -740,12 +743,10 @@ def _check_count(argument: str, value: int, low: int) -> int:
 
 
 def _count(sums: dict[str, list[float]], name: str, value: float, number: int) -> None:
-    entry = sums.get(name)
-    if entry is None:
-        sums[name] = [value, number]
-    else:
-        entry[0] += value
-        entry[1] += number
+    # Python's own numbers: functions of the user's own return NumPy's too, which JSON cannot hold.
+    entry = sums.setdefault(name, [0.0, 0])
+    entry[0] += float(value)
+    entry[1] += int(number)
 
 
 def _means(sums: Mapping[str, list[float]]) -> dict[str, float]:
