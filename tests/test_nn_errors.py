@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sixloop.nn import (
     Activation,
     Add,
@@ -203,8 +204,7 @@ BUILDING: dict[str, Case] = {
     "algorithm": (
         lambda: Conv2D(2, 3, algorithm="im2cal"),
         ValueError,
-        "algorithm must be one of auto, direct, im2col, winograd2x2, winograd4x4; got 'im2cal' "
-        "(did you mean 'im2col'?)",
+        "algorithm must be one of auto, direct, im2col; got 'im2cal' (did you mean 'im2col'?)",
     ),
     "initializer": (
         lambda: Dense(2, kernel_initializer="he_norml"),
@@ -443,7 +443,7 @@ KINDS: list[Any] = [
 ]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     arguments=st.lists(ANYTHING, max_size=7),

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from sixloop import initializers
 from sixloop.nn import Conv2D, Dense, Input, Model, Sequential
 

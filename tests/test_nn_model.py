@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import sixloop
 from sixloop import nn
 from sixloop.nn import (

@@ -1,7 +1,5 @@
 """Convolution."""
 
-# ruff: noqa: D102 (Layer documents the methods that every layer overrides)
-
 from __future__ import annotations
 
 from sixloop import _checks, initializers, ops
@@ -11,7 +9,7 @@ from sixloop.nn import _epilogue, _window
 from sixloop.nn.layer import Context, Layer, ParameterSpec
 from sixloop.ops import Array
 
-ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4")
+ALGORITHMS = ("auto", "direct", "im2col")
 
 
 class Conv2D(Layer):
@@ -34,8 +32,7 @@ class Conv2D(Layer):
         kernel_initializer, bias_initializer: name or object of ``sixloop.initializers``.
         strict: raise when (H + pad - KH) is not a multiple of the stride, instead of leaving
             out the last rows or columns; default False.
-        algorithm: "auto" (a function of the shape alone), "direct", "im2col", "winograd2x2" or
-            "winograd4x4"; one that can't run the shape is an error that says why.
+        algorithm: "auto" (a function of the shape alone), "direct" or "im2col".
         name: name of the layer and of its parameters.
 
     Raises:

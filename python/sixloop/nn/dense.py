@@ -1,7 +1,5 @@
 """The fully connected layer."""
 
-# ruff: noqa: D102 (Layer documents the methods that every layer overrides)
-
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """Layers with several inputs: Add and Concat."""
 
-# ruff: noqa: D102 (Layer documents the methods that every layer overrides)
-
 from __future__ import annotations
 
 from sixloop import _checks, ops

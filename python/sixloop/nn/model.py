@@ -56,7 +56,7 @@ class _Step:
         self.inputs = inputs
         self.output = output
         self.purpose = purpose
-        self.release: tuple[int, ...] = ()
+        self.release: list[int] = []
         self.before: tuple[bool, ...] = ()
         self.useful = False
 
@@ -559,6 +559,7 @@ class Model:
 
         last_read: dict[int, _Step] = {}
         leads: set[int] = set()
+        kept = set(self._output_slots)
         for step in self._steps:
             last_read.update((i, step) for i in step.inputs)
             step.before = tuple(i in leads for i in step.inputs)
@@ -567,8 +568,8 @@ class Model:
             if step.useful:
                 leads.add(step.output)
         for i, step in last_read.items():
-            if i not in self._output_slots:
-                step.release = (*step.release, i)
+            if i not in kept:
+                step.release.append(i)
 
     def _forward(
         self, arrays: list[Array], *, training: bool, step: int, linear: bool, saving: bool

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -32,8 +33,8 @@ VERSION = 1
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 
-# The description of ResNet-152 takes 0.2 MB; more than this is no model.
-_MAX_JSON_BYTES = 64 * 2**20
+# The description of ResNet-152 takes 0.2 MB; far more than that is no model.
+_MAX_JSON_BYTES = 2**24
 _DTYPES = {"F32": "float32", "F64": "float64"}
 
 LAYERS: dict[str, type[Layer]] = {
@@ -84,7 +85,8 @@ def save(model: Model, path: str | PathLike[str]) -> None:
     }
     text = _layout(document, levels=3) + "\n"
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    temporary = target.with_name(f".{target.name}.{writer}.tmp")
     _remove(temporary)
     temporary.mkdir()
     try:
@@ -408,7 +410,8 @@ def _check_replaceable(target: Path) -> None:
         raise ValueError(f"[save] path must end in the name of a directory to make; got {target}")
     if target.is_symlink() or target.exists():
         if target.is_symlink() or not target.is_dir():
-            raise ValueError(f"[save] {target} must be new or a saved model; it is no directory")
+            kind = "a symbolic link" if target.is_symlink() else "no directory"
+            raise ValueError(f"[save] {target} must be new or a saved model; it is {kind}")
         others = sorted({p.name for p in target.iterdir()} - {MODEL_FILE, WEIGHTS_FILE})
         if others:
             raise ValueError(
@@ -418,10 +421,10 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Forces a file or directory to disk, where the system can (Windows opens no directories)."""
+    """Forces a file or directory to disk."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except PermissionError:  # Windows opens no directories
         return
     try:
         os.fsync(descriptor)

@@ -1,7 +1,5 @@
 """Layers that change the shape: Flatten, Reshape, ZeroPad2D."""
 
-# ruff: noqa: D102 (Layer documents the methods that every layer overrides)
-
 from __future__ import annotations
 
 import math
