@@ -435,6 +435,29 @@ def test_damage_is_named(name: str, damage: str, saved: Path) -> None:
         Trainer.resume(saved)
 
 
+def test_any_changed_byte_of_the_state_is_noticed(saved: Path) -> None:
+    file = saved / "trainer.json"
+    content = file.read_bytes()
+    document = json.loads(content)
+    dice = random.Random(1)
+    noticed = 0
+    for _ in range(300):
+        changed = bytearray(content)
+        changed[dice.randrange(len(changed))] = dice.randrange(256)
+        file.write_bytes(changed)
+        try:
+            same = json.loads(changed) == document  # white space, or the same byte again
+        except ValueError:
+            same = False
+        if same:
+            checkpoint.read(saved)
+        else:
+            with pytest.raises(CheckpointError, match=r"trainer\.json"):
+                checkpoint.read(saved)
+            noticed += 1
+    assert noticed > 100
+
+
 def test_an_edited_number_is_damage(saved: Path) -> None:
     file = saved / "trainer.json"
     text = file.read_text()
