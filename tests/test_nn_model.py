@@ -26,6 +26,7 @@ from sixloop.nn import (
     Input,
     MaxPool2D,
     Model,
+    Reshape,
     Sequential,
 )
 
@@ -274,6 +275,33 @@ def test_input_gradients_are_arrays_of_their_own() -> None:
         da, db = model.backward(dy)
         np.asarray(da)[:] = 7
         assert (np.asarray(db) == 1).all() and (np.asarray(dy) == 1).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("logits", [False, True])
+def test_outputs_may_be_overwritten(training: bool, logits: bool) -> None:
+    def make(*layers: Any) -> Model:
+        return Sequential([Input((2, 3, 1)), Flatten(), Dense(3, activation="relu"), *layers])
+
+    x, dy = random(4, 2, 3, 1), random(4, 3)
+    for layers in [
+        [],
+        [Dense(3)],
+        [Dense(3, activation="softmax")],
+        [Activation("softmax")],
+        [Dropout(0.0)],
+        [Reshape((3,))],
+    ]:
+        model = make(*layers)
+        if logits and model.final_activation == "relu":
+            continue
+        model(x, training=training, logits=logits)
+        expected = model.backward(dy)
+        y = model(x, training=training, logits=logits)
+        y -= 100
+        np.testing.assert_array_equal(model.backward(dy), expected)
+    flat = Sequential([Input((2, 3, 1)), Flatten()])(x, training=training)
+    assert not np.shares_memory(flat, x)
 
 
 def test_gradients_are_overwritten_not_added() -> None:

@@ -141,7 +141,7 @@ class Model:
 
         With ``training=False`` nothing but the input itself is kept: activations are freed as soon
         as no later layer reads them, and a ``backward`` afterwards runs the forward pass again.
-        Inputs are not copied, so do not overwrite them before ``backward``.
+        Inputs are not copied, so do not overwrite them before ``backward``; outputs are yours.
 
         On symbolic tensors a model acts like a layer: its layers, with their parameters, become
         part of the new graph.
@@ -577,6 +577,8 @@ class Model:
         slots: list[Any] = [*arrays, *[None] * len(self._steps)]
         tape: list[Context | None] | None = [] if saving else None
         last = len(slots) - 1
+        inputs: list[Any] = []
+        ctx = Context()
         for call in self._steps:
             ctx = Context(
                 saving=saving,
@@ -591,7 +593,14 @@ class Model:
                 slots[slot] = None
             if tape is not None:
                 tape.append(ctx)
-        return [slots[i] for i in self._output_slots], tape
+        outputs = [slots[i] for i in self._output_slots]
+        # The caller may write to what it gets, but not into the inputs or what a layer has saved.
+        # A single output that its layer neither saved nor was given is nobody else's.
+        if saving and (len(outputs) > 1 or ctx.epilogue is not None):
+            outputs = [y.copy() for y in outputs]
+        else:
+            _separate(outputs, inputs if saving else arrays)
+        return outputs, tape
 
     def _embed(self, symbols: list[Symbol]) -> Any:
         """Calls the model's layers on other symbolic tensors."""
@@ -750,10 +759,10 @@ def _accumulate(slots: list[Array | None], slot: int, gradient: Array | None) ->
         slots[slot] = gradient if before is None else ops.add(before, gradient)
 
 
-def _separate(results: list[Array], given: list[Array | None]) -> None:
-    """Copies results that share memory with each other or with what the caller gave.
+def _separate(results: list[Array], given: Sequence[Array | None]) -> None:
+    """Copies those results that share memory with each other or with ``given``.
 
-    Add, Flatten and an idle Dropout hand a gradient on as it is.
+    Flatten and an idle Dropout hand on what they get, and so does the backward pass of Add.
     """
     others = [_numpy(array) for array in given if array is not None]
     for i, array in enumerate(results):
