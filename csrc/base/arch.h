@@ -15,6 +15,11 @@ constexpr const char* kIsaNames[kIsaCount] = {"scalar", "neon", "avx2", "avx512"
 
 constexpr const char* name_of(Isa isa) { return kIsaNames[static_cast<int>(isa)]; }
 
+// Bytes of one vector register; 0 for scalar.
+constexpr int vector_bytes(Isa isa) {
+  return isa == Isa::avx512 ? 64 : isa == Isa::avx2 ? 32 : isa == Isa::neon ? 16 : 0;
+}
+
 // A set of instruction sets: what selection is a function of.
 struct Arch {
   uint32_t bits;

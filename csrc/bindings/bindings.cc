@@ -126,6 +126,14 @@ std::array<int64_t, 2> Call::pair(const char* name, py::handle value) const {
   return {both, both};
 }
 
+Activation Call::activation(py::handle value) const {
+  if (value.is_none()) return Activation::none;
+  if (!py::isinstance<py::str>(value)) {
+    type_error("[", op_, "] activation must be None or a name; got ", py::repr(value).cast<std::string>());
+  }
+  return parse_activation(op_, value.cast<std::string>());
+}
+
 Shape Call::shape(const char* name, py::handle value) const {
   if (!py::isinstance<py::tuple>(value) && !py::isinstance<py::list>(value)) {
     type_error("[", op_, "] ", name, " must be a tuple of whole numbers; got ", py::repr(value).cast<std::string>());

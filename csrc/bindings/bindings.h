@@ -12,6 +12,7 @@
 
 #include "base/tensor.h"
 #include "base/window.h"
+#include "elementwise/activation.h"
 
 namespace sixloop {
 
@@ -43,6 +44,8 @@ class Call {
 
   // int or (h, w).
   std::array<int64_t, 2> pair(const char* name, py::handle value) const;
+  // None or the name of an activation function.
+  Activation activation(py::handle value) const;
   // A tuple or list of whole numbers.
   Shape shape(const char* name, py::handle value) const;
 
@@ -66,7 +69,9 @@ Window parse_window(const Call& call, std::array<int64_t, 2> kernel, py::handle 
                     py::handle dilation, int64_t input_h, int64_t input_w);
 
 void bind_base(py::module_& m);
+void bind_conv2d(py::module_& m);
 void bind_elementwise(py::module_& m);
+void bind_gemm(py::module_& m);
 void bind_window(py::module_& m);
 
 }  // namespace sixloop

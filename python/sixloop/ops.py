@@ -12,11 +12,194 @@ MemoryError where memory does not suffice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sixloop import _core
 
 Array = Any
+Pair = int | Sequence[int]
+Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
+
+
+def gemm(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    activation: str | None = None,
+) -> Array:
+    """Returns activation(a b + bias), with a and b transposed where asked for.
+
+    Every element has one accumulator that meets k in ascending order, one fused multiply-add a step.
+
+    Args:
+        a: [M, K], or [K, M] with ``transpose_a``.
+        b: [K, N], or [N, K] with ``transpose_b``.
+        bias: [N], default none.
+        transpose_a: use the transpose of a; default False.
+        transpose_b: use the transpose of b; default False.
+        activation: None or the name of an activation function, fused into the kernel.
+
+    Returns:
+        [M, N]; K = 0 gives activation(bias).
+    """
+    return _core.gemm(a, b, bias, transpose_a, transpose_b, activation)
+
+
+def conv2d(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    strides: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    algorithm: str = "auto",
+) -> Array:
+    """Returns the two-dimensional convolution (cross-correlation) of x with the filters w.
+
+    y[n, oh, ow, o] = activation(bias[o] + sum over kh, kw, i of x[n, oh * sh - top + kh * dh,
+    ow * sw - left + kw * dw, g * I + i] * w[kh, kw, i, o]), g being the group of o; elements outside x
+    count as zero.
+
+    Args:
+        x: [N, H, W, C].
+        w: [KH, KW, C / groups, O].
+        bias: [O], default none.
+        strides: int or (h, w), default 1.
+        padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
+        dilation: distance of neighbouring filter elements, int or (h, w), default 1.
+        groups: cuts input and output channels into this many independent parts; groups == C is depthwise.
+        activation: None or the name of an activation function, fused into the kernel.
+        algorithm: "direct" reads the input in place, "im2col" writes the matrix of all windows and
+            multiplies it; "auto" chooses by the shape alone.
+
+    Returns:
+        [N, OH, OW, O] with OH = floor((H + top + bottom - dh * (KH - 1) - 1) / sh) + 1, OW alike.
+    """
+    return _core.conv2d(x, w, bias, strides, padding, dilation, groups, activation, algorithm)
+
+
+def conv2d_grad_input(
+    dy: Array,
+    w: Array,
+    x_shape: Sequence[int],
+    *,
+    strides: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+) -> Array:
+    """Returns the gradient of a loss with respect to the input of :func:`conv2d`.
+
+    dx[n, h, w, c] is the sum over all outputs that saw this element of dy times the weight it met. It is
+    also the transposed convolution of dy with w.
+
+    Args:
+        dy: [N, OH, OW, O], the gradient with respect to the output.
+        w: [KH, KW, C / groups, O].
+        x_shape: (N, H, W, C) of the input.
+        strides: as in conv2d; default 1.
+        padding: as in conv2d; default 0.
+        dilation: as in conv2d; default 1.
+        groups: as in conv2d; default 1.
+        algorithm: "direct", "im2col" or "auto".
+
+    Returns:
+        An array of shape x_shape.
+    """
+    return _core.conv2d_grad_input(dy, w, x_shape, strides, padding, dilation, groups, algorithm)
+
+
+def conv2d_grad_weight(
+    x: Array,
+    dy: Array,
+    w_shape: Sequence[int],
+    *,
+    strides: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+) -> Array:
+    """Returns the gradient of a loss with respect to the weights of :func:`conv2d`.
+
+    dw[kh, kw, i, o] = sum over n, oh, ow of x under (kh, kw, i) of the window times dy[n, oh, ow, o]. The
+    sum over output pixels is cut into at most 16 parts by the shape alone, which are added in order.
+
+    Args:
+        x: [N, H, W, C].
+        dy: [N, OH, OW, O], the gradient with respect to the output.
+        w_shape: (KH, KW, C / groups, O) of the weights.
+        strides: as in conv2d; default 1.
+        padding: as in conv2d; default 0.
+        dilation: as in conv2d; default 1.
+        groups: as in conv2d; default 1.
+        algorithm: "direct", "im2col" or "auto".
+
+    Returns:
+        An array of shape w_shape.
+    """
+    return _core.conv2d_grad_weight(x, dy, w_shape, strides, padding, dilation, groups, algorithm)
+
+
+def conv2d_output_shape(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    strides: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> tuple[int, int, int, int]:
+    """Returns (N, OH, OW, O) of :func:`conv2d` for these shapes, with all of its checks."""
+    return _core.conv2d_output_shape(x_shape, w_shape, strides, padding, dilation, groups)
+
+
+def im2col(
+    x: Array, kernel: Pair, *, strides: Pair = 1, padding: Padding = 0, dilation: Pair = 1
+) -> Array:
+    """Returns the matrix of all windows: a convolution is its product with the reshaped weights.
+
+    Args:
+        x: [N, H, W, C].
+        kernel: size of the window, int or (h, w).
+        strides: as in conv2d; default 1.
+        padding: as in conv2d; default 0.
+        dilation: as in conv2d; default 1.
+
+    Returns:
+        [N, OH, OW, KH * KW * C]: the elements under each window, zeros for padding.
+    """
+    return _core.im2col(x, kernel, strides, padding, dilation)
+
+
+def col2im(
+    col: Array,
+    x_shape: Sequence[int],
+    kernel: Pair,
+    *,
+    strides: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+) -> Array:
+    """Returns the adjoint of :func:`im2col`: each element is the sum of its copies in col.
+
+    Args:
+        col: [N, OH, OW, KH * KW * C].
+        x_shape: (N, H, W, C) of the result.
+        kernel: size of the window, int or (h, w).
+        strides: as in conv2d; default 1.
+        padding: as in conv2d; default 0.
+        dilation: as in conv2d; default 1.
+    """
+    return _core.col2im(col, x_shape, kernel, strides, padding, dilation)
 
 
 def add(a: Array, b: Array) -> Array:

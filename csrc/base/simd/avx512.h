@@ -2,7 +2,14 @@
 // AVX-512.
 #pragma once
 
+// GCC 12 takes the undefined pass-through operand inside its own intrinsics for a use of a variable.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include <cstdint>
 

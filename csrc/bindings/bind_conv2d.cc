@@ -1,0 +1,98 @@
+#include "base/error.h"
+#include "bindings/bindings.h"
+#include "conv2d/conv2d.h"
+
+namespace sixloop {
+namespace {
+
+// The arguments that all three passes share.
+struct Geometry {
+  Window window;
+  int64_t groups;
+  Conv2dAlgorithm algorithm;
+};
+
+Geometry parse_geometry(const Call& call, const Shape& x, const Shape& w, const py::object& strides,
+                        const py::object& padding, const py::object& dilation, const py::object& groups,
+                        const std::string& algorithm) {
+  if (x.rank() != 4) {
+    value_error("[", call.op(), "] x must have 4 dimensions [N, H, W, C]; got ", x.rank(), " in shape ", x);
+  }
+  if (w.rank() != 4) {
+    value_error("[", call.op(), "] weight must have 4 dimensions [KH, KW, C / groups, O]; got ", w.rank(), " in shape ",
+                w);
+  }
+  const Window window = parse_window(call, {w[0], w[1]}, strides, padding, dilation, x[1], x[2]);
+  return {window, parse_int(call.op(), "groups", groups), parse_conv2d_algorithm(call.op(), algorithm)};
+}
+
+}  // namespace
+
+void bind_conv2d(py::module_& m) {
+  m.def("conv2d", [](const py::object& x, const py::object& w, const py::object& bias, const py::object& strides,
+                     const py::object& padding, const py::object& dilation, const py::object& groups,
+                     const py::object& activation, const std::string& algorithm) {
+    Call call("conv2d");
+    const Tensor tx = call.array("x", x);
+    const Tensor tw = call.array("weight", w);
+    const std::optional<Tensor> tbias = call.optional_array("bias", bias);
+    const Activation act = call.activation(activation);
+    const Geometry g = parse_geometry(call, tx.shape(), tw.shape(), strides, padding, dilation, groups, algorithm);
+    return call.run([&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm); });
+  });
+  m.def("conv2d_grad_input",
+        [](const py::object& dy, const py::object& w, const py::object& x_shape, const py::object& strides,
+           const py::object& padding, const py::object& dilation, const py::object& groups,
+           const std::string& algorithm) {
+          Call call("conv2d_grad_input");
+          const Tensor tdy = call.array("dy", dy);
+          const Tensor tw = call.array("weight", w);
+          const Shape shape = call.shape("x_shape", x_shape);
+          const Geometry g = parse_geometry(call, shape, tw.shape(), strides, padding, dilation, groups, algorithm);
+          return call.run([&] { return conv2d_grad_input(tdy, tw, shape, g.window, g.groups, g.algorithm); });
+        });
+  m.def("conv2d_grad_weight",
+        [](const py::object& x, const py::object& dy, const py::object& w_shape, const py::object& strides,
+           const py::object& padding, const py::object& dilation, const py::object& groups,
+           const std::string& algorithm) {
+          Call call("conv2d_grad_weight");
+          const Tensor tx = call.array("x", x);
+          const Tensor tdy = call.array("dy", dy);
+          const Shape shape = call.shape("w_shape", w_shape);
+          const Geometry g = parse_geometry(call, tx.shape(), shape, strides, padding, dilation, groups, algorithm);
+          return call.run([&] { return conv2d_grad_weight(tx, tdy, shape, g.window, g.groups, g.algorithm); });
+        });
+  m.def("conv2d_output_shape",
+        [](const py::object& x_shape, const py::object& w_shape, const py::object& strides, const py::object& padding,
+           const py::object& dilation, const py::object& groups) {
+          const Call call("conv2d");
+          const Shape x = call.shape("x_shape", x_shape);
+          const Shape w = call.shape("w_shape", w_shape);
+          const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, "auto");
+          const Conv2dParams p = conv2d_params("conv2d", x, w, g.window, g.groups);
+          return py::make_tuple(p.n, p.oh, p.ow, p.o);
+        });
+  m.def("im2col", [](const py::object& x, const py::object& kernel, const py::object& strides,
+                     const py::object& padding, const py::object& dilation) {
+    Call call("im2col");
+    const Tensor tx = call.array("x", x);
+    const Shape shape = tx.shape().rank() == 4 ? tx.shape() : Shape{1, 1, 1, 1};  // another rank is the op's error
+    const Window window =
+        parse_window(call, call.pair("kernel", kernel), strides, padding, dilation, shape[1], shape[2]);
+    return call.run([&] { return im2col(tx, window); });
+  });
+  m.def("col2im", [](const py::object& col, const py::object& x_shape, const py::object& kernel,
+                     const py::object& strides, const py::object& padding, const py::object& dilation) {
+    Call call("col2im");
+    const Tensor tcol = call.array("col", col);
+    const Shape shape = call.shape("x_shape", x_shape);
+    const Shape extent = shape.rank() == 4 ? shape : Shape{1, 1, 1, 1};
+    const Window window =
+        parse_window(call, call.pair("kernel", kernel), strides, padding, dilation, extent[1], extent[2]);
+    return call.run([&] { return col2im(tcol, shape, window); });
+  });
+  m.def("batch_invariant", &batch_invariant);
+  m.def("set_batch_invariant", &set_batch_invariant);
+}
+
+}  // namespace sixloop

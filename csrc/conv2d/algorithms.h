@@ -1,0 +1,57 @@
+// The algorithms of conv2d.cc. Arrays are dense and not empty; every function writes all of its last argument.
+#pragma once
+
+#include "conv2d/conv2d.h"
+#include "gemm/loops.h"
+
+namespace sixloop {
+
+// direct.cc: the input is read through pointers, no matrix is written.
+template <class T>
+void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
+// Input pixels are taken by their phase: those with the same remainder of the stride meet the same filter
+// offsets, so no multiplication by the zeros between strided outputs is done.
+template <class T>
+void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx);
+// The sum over output pixels is cut into parts by shape alone, which are added in order.
+template <class T>
+void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
+
+// depthwise.cc: one input and one output channel per group.
+inline bool is_depthwise(const Conv2dParams& p) { return p.groups > 1 && p.groups == p.c && p.o == p.c; }
+template <class T>
+void depthwise_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
+template <class T>
+void depthwise_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx);
+template <class T>
+void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
+
+// im2col.cc: the matrix of windows is written, then multiplied.
+template <class T>
+void im2col_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
+template <class T>
+void im2col_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx);
+template <class T>
+void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
+// The windows of one group: [n * oh * ow, kh * kw * c / groups].
+template <class T>
+void write_im2col(const Conv2dParams& p, const T* x, int64_t group, T* col);
+template <class T>
+void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x);
+
+// The input pixels of one phase of the stride, and the filter offsets that reach them.
+struct Phase {
+  int64_t first_h, count_h;   // input rows first_h, first_h + stride_h, ...
+  int64_t first_w, count_w;
+  struct Tap {
+    int64_t kh, kw;
+    int64_t shift_h, shift_w;  // output row of the i-th input row of the phase: i + shift_h; may lie outside
+  };
+  std::vector<Tap> taps;       // kh, then kw ascending
+};
+std::vector<Phase> phases(const Conv2dParams& p);
+
+// Parts that a sum over all output pixels is cut into.
+int64_t pixel_parts(int64_t pixels, int64_t result_bytes);
+
+}  // namespace sixloop

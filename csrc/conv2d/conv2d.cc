@@ -1,0 +1,175 @@
+#include "conv2d/conv2d.h"
+
+#include <atomic>
+
+#include "base/validate.h"
+#include "conv2d/algorithms.h"
+
+namespace sixloop {
+namespace {
+
+const Kernel kKernels[] = {
+#define SIXLOOP_KERNEL SIXLOOP_KERNEL_ROW
+#include "conv2d/kernels.inc"
+#undef SIXLOOP_KERNEL
+};
+
+constexpr const char* kAlgorithmNames[] = {"auto", "direct", "im2col", "winograd2x2", "winograd4x4"};
+
+std::atomic<bool> batch_invariant_setting{false};
+
+void check_dtypes(const char* op, const char* name_a, const Tensor& a, const char* name_b, const Tensor& b) {
+  check_floating(op, name_a, a);
+  check_floating(op, name_b, b);
+  check_same_dtype(op, name_a, a, name_b, b);
+}
+
+void check_rank4(const char* op, const char* arg, const Shape& shape, const char* layout) {
+  if (shape.rank() != 4) {
+    value_error("[", op, "] ", arg, " must have 4 dimensions ", layout, "; got ", shape.rank(), " in shape ", shape);
+  }
+}
+
+}  // namespace
+
+Kernels Depthwise::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
+Kernels DepthwiseGradWeight::kernels() { return Depthwise::kernels(); }
+
+bool batch_invariant() { return batch_invariant_setting.load(std::memory_order_relaxed); }
+void set_batch_invariant(bool on) { batch_invariant_setting.store(on, std::memory_order_relaxed); }
+
+Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name) {
+  int i = 0;
+  std::string valid;
+  for (const char* candidate : kAlgorithmNames) {
+    if (name == candidate) return static_cast<Conv2dAlgorithm>(i);
+    valid += (i++ == 0 ? "" : ", ") + std::string(candidate);
+  }
+  value_error("[", op, "] unknown algorithm \"", name, "\"; valid: ", valid);
+}
+
+Conv2dAlgorithm select_algorithm(const Conv2dParams&, Conv2dAlgorithm asked) {
+  if (asked == Conv2dAlgorithm::winograd2x2 || asked == Conv2dAlgorithm::winograd4x4) {
+    value_error("[conv2d] algorithm \"", kAlgorithmNames[static_cast<int>(asked)],
+                "\" is not part of this version; use auto, direct or im2col");
+  }
+  // Direct convolution beats im2col on every shape: it does the same arithmetic without writing the matrix.
+  return asked == Conv2dAlgorithm::automatic ? Conv2dAlgorithm::direct : asked;
+}
+
+Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups) {
+  check_rank4(op, "x", x, "[N, H, W, C]");
+  check_rank4(op, "weight", w, "[KH, KW, C / groups, O]");
+  if (groups < 1) value_error("[", op, "] groups must be positive; got ", groups);
+  const int64_t c = x[3];
+  const int64_t o = w[3];
+  if (c % groups != 0 || o % groups != 0 || c / groups != w[2]) {
+    value_error("[", op, "] weight has ", w[2], " input channels per group, input has ", c, " with groups=", groups,
+                ": expected C == groups * I and O divisible by groups; got input ", x, ", weight ", w);
+  }
+  const Extent out = output_extent(op, window, x[1], x[2]);
+  return {x[0], x[1], x[2], c, out.h, out.w, o, groups, window};
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window,
+              int64_t groups, Activation activation, Conv2dAlgorithm algorithm) {
+  check_rank4("conv2d", "x", x.shape(), "[N, H, W, C]");
+  check_rank4("conv2d", "weight", w.shape(), "[KH, KW, C / groups, O]");
+  check_dtypes("conv2d", "x", x, "weight", w);
+  const Conv2dParams p = conv2d_params("conv2d", x.shape(), w.shape(), window, groups);
+  if (bias) {
+    check_same_dtype("conv2d", "x", x, "bias", *bias);
+    check_vector("conv2d", "bias", *bias, p.o, "output channel");
+  }
+  const Conv2dAlgorithm chosen = select_algorithm(p, algorithm);
+  Tensor y = Tensor::empty({p.n, p.oh, p.ow, p.o}, x.dtype());
+  if (y.size() == 0) return y;
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const Epilogue<T> epilogue{bias ? bias->data<T>() : nullptr, activation};
+    if (chosen == Conv2dAlgorithm::im2col) {
+      im2col_forward(p, x.data<T>(), w.data<T>(), epilogue, y.data<T>());
+    } else {
+      direct_forward(p, x.data<T>(), w.data<T>(), epilogue, y.data<T>());
+    }
+  });
+  return y;
+}
+
+Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Window& window, int64_t groups,
+                         Conv2dAlgorithm algorithm) {
+  constexpr const char* op = "conv2d_grad_input";
+  check_rank4(op, "dy", dy.shape(), "[N, OH, OW, O]");
+  check_dtypes(op, "dy", dy, "weight", w);
+  const Conv2dParams p = conv2d_params(op, x_shape, w.shape(), window, groups);
+  check_shape(op, "dy", dy, {p.n, p.oh, p.ow, p.o});
+  const Conv2dAlgorithm chosen = select_algorithm(p, algorithm);
+  Tensor dx = Tensor::empty(x_shape, dy.dtype());
+  if (dx.size() == 0) return dx;
+  dispatch_floating(dy.dtype(), [&](auto t) {
+    using T = decltype(t);
+    if (chosen == Conv2dAlgorithm::im2col) {
+      im2col_grad_input(p, dy.data<T>(), w.data<T>(), dx.data<T>());
+    } else {
+      direct_grad_input(p, dy.data<T>(), w.data<T>(), dx.data<T>());
+    }
+  });
+  return dx;
+}
+
+Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window,
+                          int64_t groups, Conv2dAlgorithm algorithm) {
+  constexpr const char* op = "conv2d_grad_weight";
+  check_rank4(op, "x", x.shape(), "[N, H, W, C]");
+  check_rank4(op, "dy", dy.shape(), "[N, OH, OW, O]");
+  check_dtypes(op, "x", x, "dy", dy);
+  const Conv2dParams p = conv2d_params(op, x.shape(), w_shape, window, groups);
+  check_shape(op, "dy", dy, {p.n, p.oh, p.ow, p.o});
+  const Conv2dAlgorithm chosen = select_algorithm(p, algorithm);
+  if (dy.size() == 0) return Tensor::zeros(w_shape, x.dtype());  // the sum over no pixels
+  Tensor dw = Tensor::empty(w_shape, x.dtype());
+  if (dw.size() == 0) return dw;
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    if (chosen == Conv2dAlgorithm::im2col) {
+      im2col_grad_weight(p, x.data<T>(), dy.data<T>(), dw.data<T>());
+    } else {
+      direct_grad_weight(p, x.data<T>(), dy.data<T>(), dw.data<T>());
+    }
+  });
+  return dw;
+}
+
+Tensor im2col(const Tensor& x, const Window& window) {
+  check_rank("im2col", "x", x, 4, "[N, H, W, C]");
+  check_floating("im2col", "x", x);
+  const Extent out = output_extent("im2col", window, x.shape()[1], x.shape()[2]);
+  const int64_t c = x.shape()[3];
+  const Conv2dParams p{x.shape()[0], x.shape()[1], x.shape()[2], c, out.h, out.w, 1, 1, window};
+  Tensor col = Tensor::empty({p.n, p.oh, p.ow, Shape{window.kh, window.kw, c}.size()}, x.dtype());
+  if (col.size() == 0) return col;
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    write_im2col(p, x.data<T>(), 0, col.data<T>());
+  });
+  return col;
+}
+
+Tensor col2im(const Tensor& col, const Shape& x_shape, const Window& window) {
+  check_rank("col2im", "col", col, 4, "[N, OH, OW, KH * KW * C]");
+  check_rank4("col2im", "x_shape", x_shape, "(N, H, W, C)");
+  check_floating("col2im", "col", col);
+  const Extent out = output_extent("col2im", window, x_shape[1], x_shape[2]);
+  const int64_t c = x_shape[3];
+  const Conv2dParams p{x_shape[0], x_shape[1], x_shape[2], c, out.h, out.w, 1, 1, window};
+  check_shape("col2im", "col", col, {p.n, p.oh, p.ow, Shape{window.kh, window.kw, c}.size()});
+  Tensor x = Tensor::empty(x_shape, col.dtype());
+  if (x.size() == 0) return x;
+  dispatch_floating(col.dtype(), [&](auto t) {
+    using T = decltype(t);
+    add_col2im(p, col.data<T>(), 0, x.data<T>());
+  });
+  return x;
+}
+
+}  // namespace sixloop

@@ -1,0 +1,88 @@
+// Two-dimensional convolution (cross-correlation, as all deep-learning libraries have it) and its gradients.
+//
+//     y[n, oh, ow, o] = activation(bias[o] + sum over kh, kw, i of
+//         x[n, oh * stride_h - pad_top + kh * dilation_h, ow * stride_w - pad_left + kw * dilation_w, g * I + i]
+//         * w[kh, kw, i, o])                               g = o / (O / groups), I = C / groups
+//
+// x is [N, H, W, C], w [KH, KW, I, O], y [N, OH, OW, O]; elements outside x count as zero.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/kernel.h"
+#include "base/tensor.h"
+#include "base/window.h"
+#include "elementwise/activation.h"
+
+namespace sixloop {
+
+// All sizes of one convolution, checked.
+struct Conv2dParams {
+  int64_t n, h, w, c;
+  int64_t oh, ow, o;
+  int64_t groups;
+  Window window;
+};
+
+enum class Conv2dAlgorithm { automatic, direct, im2col, winograd2x2, winograd4x4 };
+
+// Throws for an unknown name and lists the valid ones.
+Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name);
+
+// What `automatic` stands for: a pure function of the shape.
+Conv2dAlgorithm select_algorithm(const Conv2dParams& params, Conv2dAlgorithm asked);
+
+// `automatic` ignores the batch size, so that a sample has the same bits in a batch of any size.
+bool batch_invariant();
+void set_batch_invariant(bool on);
+
+// Checks shapes in the order rank, positive sizes, divisibility, derived sizes.
+Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups);
+
+Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window,
+              int64_t groups, Activation activation, Conv2dAlgorithm algorithm);
+Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Window& window, int64_t groups,
+                         Conv2dAlgorithm algorithm);
+Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window,
+                          int64_t groups, Conv2dAlgorithm algorithm);
+
+// [N, OH, OW, KH * KW * C]: row (n, oh, ow) has the elements under that window, zeros for padding.
+Tensor im2col(const Tensor& x, const Window& window);
+// The adjoint of im2col: every element of x_shape is the sum of its copies in `col`, kh and kw ascending.
+Tensor col2im(const Tensor& col, const Shape& x_shape, const Window& window);
+
+// One pixel row of a depthwise convolution: y[p][c] = bias[c] + sum over t of a[p * taps + t][c] * w[t * channels + c],
+// t ascending, one fused multiply-add each, for 0 <= c < channels. bias may be null; relu as in gemm/microkernel.h.
+template <class T>
+struct DepthwiseTile {
+  int64_t pixels;
+  int64_t taps;
+  int64_t channels;
+  const T* const* a;
+  const T* w;
+  const T* bias;
+  bool relu;
+  T* const* y;
+};
+
+struct Depthwise {
+  static constexpr const char* name = "depthwise";
+  template <class T>
+  using Fn = void(const DepthwiseTile<T>&);
+  static Kernels kernels();
+};
+
+// sum[c] += sum over p of a[p][c] * dy[p * ld + c], p ascending, one fused multiply-add each.
+struct DepthwiseGradWeight {
+  static constexpr const char* name = "depthwise_grad_weight";
+  template <class T>
+  using Fn = void(int64_t pixels, int64_t channels, const T* const* a, const T* dy, int64_t ld, T* sum);
+  static Kernels kernels();
+};
+
+#define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
+#include "conv2d/kernels.inc"
+#undef SIXLOOP_KERNEL
+
+}  // namespace sixloop

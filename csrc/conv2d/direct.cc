@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <cstring>
+
+#include "conv2d/algorithms.h"
+#include "conv2d/geometry.h"
+
+namespace sixloop {
+namespace {
+
+// Copies `count` elements from each pixel's window to rows of `mr`; for the usual tiles the length is a constant.
+template <class T, int kCount>
+void copy_windows(typename Windows<T>::Cursor pixel, int64_t pixels, int64_t tap, int64_t offset, int64_t, int64_t mr,
+                  T* out) {
+  for (int64_t k = 0; k < pixels; ++k, pixel.next(), out += mr) std::memcpy(out, pixel.at(tap) + offset, kCount * sizeof(T));
+}
+
+template <class T>
+void copy_windows_any(typename Windows<T>::Cursor pixel, int64_t pixels, int64_t tap, int64_t offset, int64_t count,
+                      int64_t mr, T* out) {
+  for (int64_t k = 0; k < pixels; ++k, pixel.next(), out += mr) {
+    const T* in = pixel.at(tap) + offset;
+    for (int64_t i = 0; i < count; ++i) out[i] = in[i];
+  }
+}
+
+template <class T>
+void copy_windows(const typename Windows<T>::Cursor& pixel, int64_t pixels, int64_t tap, int64_t offset, int64_t count,
+                  int64_t mr, T* out) {
+  switch (count) {
+    case 4:
+      return copy_windows<T, 4>(pixel, pixels, tap, offset, count, mr, out);
+    case 6:
+      return copy_windows<T, 6>(pixel, pixels, tap, offset, count, mr, out);
+    case 12:
+      return copy_windows<T, 12>(pixel, pixels, tap, offset, count, mr, out);
+    case 14:
+      return copy_windows<T, 14>(pixel, pixels, tap, offset, count, mr, out);
+    case 16:
+      return copy_windows<T, 16>(pixel, pixels, tap, offset, count, mr, out);
+    default:
+      return copy_windows_any<T>(pixel, pixels, tap, offset, count, mr, out);
+  }
+}
+
+}  // namespace
+
+int64_t pixel_parts(int64_t pixels, int64_t result_bytes) {
+  // Shorter sums are more accurate and give more tasks; each part costs a buffer of the result's size.
+  constexpr int64_t kPixelsPerPart = 2048;
+  constexpr int64_t kMaxParts = 16;
+  constexpr int64_t kBufferBytes = 32 << 20;
+  const int64_t affordable = kBufferBytes / std::max<int64_t>(result_bytes, 1);
+  return std::max<int64_t>(1, std::min({kMaxParts, pixels / kPixelsPerPart, affordable}));
+}
+
+std::vector<Phase> phases(const Conv2dParams& p) {
+  struct Axis {
+    int64_t first, count;
+    std::vector<std::pair<int64_t, int64_t>> taps;  // filter offset, shift
+  };
+  const auto split = [](int64_t size, int64_t k, int64_t stride, int64_t dilation, int64_t before) {
+    std::vector<Axis> axes;
+    for (int64_t first = 0; first < std::min(stride, size); ++first) {
+      Axis axis{first, (size - first + stride - 1) / stride, {}};
+      for (int64_t i = 0; i < k; ++i) {
+        const int64_t distance = first + before - i * dilation;
+        if (distance % stride == 0) axis.taps.emplace_back(i, distance / stride);
+      }
+      axes.push_back(std::move(axis));
+    }
+    return axes;
+  };
+  const Window& win = p.window;
+  std::vector<Phase> result;
+  for (const Axis& rows : split(p.h, win.kh, win.stride_h, win.dilation_h, win.pad_top)) {
+    for (const Axis& columns : split(p.w, win.kw, win.stride_w, win.dilation_w, win.pad_left)) {
+      Phase phase{rows.first, rows.count, columns.first, columns.count, {}};
+      for (const auto& [kh, shift_h] : rows.taps) {
+        for (const auto& [kw, shift_w] : columns.taps) phase.taps.push_back({kh, kw, shift_h, shift_w});
+      }
+      result.push_back(std::move(phase));
+    }
+  }
+  return result;
+}
+
+template <class T>
+void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
+  if (is_depthwise(p)) return depthwise_forward(p, x, w, epilogue, y);
+  const int64_t columns = p.o / p.groups;
+  for (int64_t group = 0; group < p.groups; ++group) {
+    const Windows<T> windows(x, p, group);
+    MatrixB<T> b;
+    b.kc = windows.run();
+    b.n = columns;
+    b.ld = p.o;
+    for (int64_t tap = 0; tap < windows.taps(); ++tap) {
+      b.tap_data.push_back(w + tap * windows.run() * p.o + group * columns);
+    }
+    Epilogue<T> part = epilogue;
+    if (part.bias != nullptr) part.bias += group * columns;
+    T* out = y + group * columns;
+    gemm_rows_loops(p.n * p.oh * p.ow, b, part, false,
+                    [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
+                      typename Windows<T>::Cursor pixel(windows, row);
+                      for (int64_t i = 0; i < count; ++i, pixel.next()) {
+                        for (int64_t tap = 0; tap < windows.taps(); ++tap) a[tap * mr + i] = pixel.at(tap);
+                        c[i] = out + (row + i) * p.o;
+                      }
+                    });
+  }
+}
+
+template <class T>
+void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
+  if (is_depthwise(p)) return depthwise_grad_input(p, dy, w, dx);
+  const int64_t steps = p.o / p.groups;
+  const int64_t columns = p.c / p.groups;
+  Buffer<T> zeros(std::max<int64_t>(steps, 1));
+  std::fill(zeros.get(), zeros.get() + steps, T{0});
+  for (const Phase& phase : phases(p)) {
+    for (int64_t group = 0; group < p.groups; ++group) {
+      MatrixB<T> b;
+      b.kc = steps;
+      b.n = columns;
+      b.ld = p.o;
+      b.transposed = true;
+      for (const Phase::Tap& tap : phase.taps) {
+        b.tap_data.push_back(w + (tap.kh * p.window.kw + tap.kw) * columns * p.o + group * steps);
+      }
+      const T* in = dy + group * steps;
+      T* out = dx + group * columns;
+      gemm_rows_loops(
+          p.n * phase.count_h * phase.count_w, b, Epilogue<T>{}, false,
+          [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
+            int64_t i_w = row % phase.count_w;
+            int64_t i_h = row / phase.count_w % phase.count_h;
+            int64_t n = row / (phase.count_w * phase.count_h);
+            for (int64_t i = 0; i < count; ++i) {
+              int64_t index = 0;
+              for (const Phase::Tap& tap : phase.taps) {
+                const int64_t oh = i_h + tap.shift_h;
+                const int64_t ow = i_w + tap.shift_w;
+                const bool inside = oh >= 0 && oh < p.oh && ow >= 0 && ow < p.ow;
+                a[index++ * mr + i] = inside ? in + ((n * p.oh + oh) * p.ow + ow) * p.o : zeros.get();
+              }
+              const int64_t h = phase.first_h + i_h * p.window.stride_h;
+              const int64_t column = phase.first_w + i_w * p.window.stride_w;
+              c[i] = out + ((n * p.h + h) * p.w + column) * p.c;
+              if (++i_w == phase.count_w) {
+                i_w = 0;
+                if (++i_h == phase.count_h) {
+                  i_h = 0;
+                  ++n;
+                }
+              }
+            }
+          });
+    }
+  }
+}
+
+template <class T>
+void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
+  if (is_depthwise(p)) return depthwise_grad_weight(p, x, dy, dw);
+  const int64_t columns = p.o / p.groups;
+  const int64_t pixels = p.n * p.oh * p.ow;
+  for (int64_t group = 0; group < p.groups; ++group) {
+    const Windows<T> windows(x, p, group);
+    const int64_t rows = windows.taps() * windows.run();
+    MatrixB<T> b;
+    b.tap_data = {dy + group * columns};
+    b.kc = pixels;
+    b.n = columns;
+    b.ld = p.o;
+    const int64_t parts = pixel_parts(pixels, rows * columns * static_cast<int64_t>(sizeof(T)));
+    gemm_panel_loops(rows, b, Epilogue<T>{}, dw + group * columns, p.o, parts,
+                     [&](int64_t row, int64_t count, int64_t k, int64_t kc, int64_t mr, T* panel) {
+                       const typename Windows<T>::Cursor pixel(windows, k);
+                       int64_t done = 0;
+                       while (done < count) {  // the part of the tile that lies in one tap
+                         const int64_t tap = (row + done) / windows.run();
+                         const int64_t offset = (row + done) % windows.run();
+                         const int64_t length = std::min(count - done, windows.run() - offset);
+                         copy_windows<T>(pixel, kc, tap, offset, length, mr, panel + done);
+                         done += length;
+                       }
+                       if (count < mr) {
+                         for (int64_t i = 0; i < kc; ++i) std::fill(panel + i * mr + count, panel + (i + 1) * mr, T{0});
+                       }
+                     });
+  }
+}
+
+#define SIXLOOP_INSTANTIATE(T)                                                                         \
+  template void direct_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*);       \
+  template void direct_grad_input(const Conv2dParams&, const T*, const T*, T*);                        \
+  template void direct_grad_weight(const Conv2dParams&, const T*, const T*, T*);
+SIXLOOP_INSTANTIATE(float)
+SIXLOOP_INSTANTIATE(double)
+#undef SIXLOOP_INSTANTIATE
+
+}  // namespace sixloop

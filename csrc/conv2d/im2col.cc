@@ -1,0 +1,151 @@
+#include <algorithm>
+#include <cstring>
+
+#include "conv2d/algorithms.h"
+#include "conv2d/geometry.h"
+
+namespace sixloop {
+namespace {
+
+// Elements of the matrix that one task writes.
+constexpr int64_t kGrain = 16384;
+
+template <class T>
+MatrixB<T> group_weights(const Conv2dParams& p, const T* w, int64_t group, int64_t steps) {
+  const int64_t columns = p.o / p.groups;
+  MatrixB<T> b;
+  b.tap_data = {w + group * columns};
+  b.kc = steps;
+  b.n = columns;
+  b.ld = p.o;
+  return b;
+}
+
+int64_t window_size(const Conv2dParams& p) {
+  return Shape{p.window.kh, p.window.kw, p.c / p.groups}.size();
+}
+
+}  // namespace
+
+template <class T>
+void write_im2col(const Conv2dParams& p, const T* x, int64_t group, T* col) {
+  const Windows<T> windows(x, p, group);
+  const int64_t row = windows.taps() * windows.run();
+  const size_t bytes = static_cast<size_t>(windows.run()) * sizeof(T);
+  parallel_ranges(p.n * p.oh * p.ow, std::max<int64_t>(1, kGrain / std::max<int64_t>(row, 1)),
+                  [&](int64_t begin, int64_t end) {
+                    typename Windows<T>::Cursor pixel(windows, begin);
+                    T* out = col + begin * row;
+                    for (int64_t i = begin; i < end; ++i, pixel.next()) {
+                      for (int64_t tap = 0; tap < windows.taps(); ++tap, out += windows.run()) {
+                        std::memcpy(out, pixel.at(tap), bytes);
+                      }
+                    }
+                  });
+}
+
+template <class T>
+void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x) {
+  const int64_t channels = p.c / p.groups;
+  const int64_t row = window_size(p);
+  const std::vector<Phase> all = phases(p);
+  for (const Phase& phase : all) {
+    parallel_ranges(
+        p.n * phase.count_h * phase.count_w, std::max<int64_t>(1, kGrain / std::max<int64_t>(row, 1)),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t pixel = begin; pixel < end; ++pixel) {
+            const int64_t i_w = pixel % phase.count_w;
+            const int64_t i_h = pixel / phase.count_w % phase.count_h;
+            const int64_t n = pixel / (phase.count_w * phase.count_h);
+            const int64_t h = phase.first_h + i_h * p.window.stride_h;
+            const int64_t column = phase.first_w + i_w * p.window.stride_w;
+            T* out = x + ((n * p.h + h) * p.w + column) * p.c + group * channels;
+            std::fill(out, out + channels, T{0});
+            for (const Phase::Tap& tap : phase.taps) {
+              const int64_t oh = i_h + tap.shift_h;
+              const int64_t ow = i_w + tap.shift_w;
+              if (oh < 0 || oh >= p.oh || ow < 0 || ow >= p.ow) continue;
+              const T* in = col + ((n * p.oh + oh) * p.ow + ow) * row + (tap.kh * p.window.kw + tap.kw) * channels;
+              for (int64_t c = 0; c < channels; ++c) out[c] += in[c];
+            }
+          }
+        });
+  }
+}
+
+template <class T>
+void im2col_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
+  const int64_t steps = window_size(p);
+  const int64_t rows = p.n * p.oh * p.ow;
+  const int64_t columns = p.o / p.groups;
+  Buffer<T> col(Shape{rows, steps}.size());
+  for (int64_t group = 0; group < p.groups; ++group) {
+    write_im2col(p, x, group, col.get());
+    Epilogue<T> part = epilogue;
+    if (part.bias != nullptr) part.bias += group * columns;
+    T* out = y + group * columns;
+    gemm_rows_loops(rows, group_weights(p, w, group, steps), part, false,
+                    [&](int64_t row, int64_t count, int64_t, const T** a, T** c) {
+                      for (int64_t i = 0; i < count; ++i) {
+                        a[i] = col.get() + (row + i) * steps;
+                        c[i] = out + (row + i) * p.o;
+                      }
+                    });
+  }
+}
+
+template <class T>
+void im2col_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
+  const int64_t steps = p.o / p.groups;
+  const int64_t rows = p.n * p.oh * p.ow;
+  const int64_t columns = window_size(p);
+  Buffer<T> col(std::max<int64_t>(1, Shape{rows, columns}.size()));
+  for (int64_t group = 0; group < p.groups; ++group) {
+    MatrixB<T> b;
+    b.tap_data = {w + group * steps};
+    b.kc = steps;
+    b.n = columns;
+    b.ld = p.o;
+    b.transposed = true;
+    gemm_rows_loops(rows, b, Epilogue<T>{}, false, [&](int64_t row, int64_t count, int64_t, const T** a, T** c) {
+      for (int64_t i = 0; i < count; ++i) {
+        a[i] = dy + (row + i) * p.o + group * steps;
+        c[i] = col.get() + (row + i) * columns;
+      }
+    });
+    add_col2im(p, col.get(), group, dx);
+  }
+}
+
+template <class T>
+void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
+  const int64_t rows = window_size(p);
+  const int64_t pixels = p.n * p.oh * p.ow;
+  const int64_t columns = p.o / p.groups;
+  Buffer<T> col(std::max<int64_t>(1, Shape{pixels, rows}.size()));
+  for (int64_t group = 0; group < p.groups; ++group) {
+    write_im2col(p, x, group, col.get());
+    MatrixB<T> b;
+    b.tap_data = {dy + group * columns};
+    b.kc = pixels;
+    b.n = columns;
+    b.ld = p.o;
+    const int64_t parts = pixel_parts(pixels, rows * columns * static_cast<int64_t>(sizeof(T)));
+    gemm_panel_loops(rows, b, Epilogue<T>{}, dw + group * columns, p.o, parts,
+                     [&](int64_t row, int64_t count, int64_t k, int64_t kc, int64_t mr, T* panel) {
+                       pack_a(col.get() + k * rows + row, rows, count, kc, mr, panel);
+                     });
+  }
+}
+
+#define SIXLOOP_INSTANTIATE(T)                                                                         \
+  template void write_im2col(const Conv2dParams&, const T*, int64_t, T*);                              \
+  template void add_col2im(const Conv2dParams&, const T*, int64_t, T*);                                \
+  template void im2col_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*);       \
+  template void im2col_grad_input(const Conv2dParams&, const T*, const T*, T*);                        \
+  template void im2col_grad_weight(const Conv2dParams&, const T*, const T*, T*);
+SIXLOOP_INSTANTIATE(float)
+SIXLOOP_INSTANTIATE(double)
+#undef SIXLOOP_INSTANTIATE
+
+}  // namespace sixloop

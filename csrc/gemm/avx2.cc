@@ -1,0 +1,16 @@
+#include "base/simd/avx2.h"
+
+#include "gemm/microkernel-inl.h"
+
+namespace sixloop {
+
+void gemm_rows_f32_6x16__avx2(const GemmTile<float>& t) { gemm_rows_tile<avx2::F32, 6, 2>(t); }
+void gemm_rows_f32_8x8__avx2(const GemmTile<float>& t) { gemm_rows_tile<avx2::F32, 8, 1>(t); }
+void gemm_rows_f64_6x8__avx2(const GemmTile<double>& t) { gemm_rows_tile<avx2::F64, 6, 2>(t); }
+void gemm_rows_f64_8x4__avx2(const GemmTile<double>& t) { gemm_rows_tile<avx2::F64, 8, 1>(t); }
+void gemm_panel_f32_6x16__avx2(const GemmTile<float>& t) { gemm_panel_tile<avx2::F32, 6, 2>(t); }
+void gemm_panel_f32_12x8__avx2(const GemmTile<float>& t) { gemm_panel_tile<avx2::F32, 12, 1>(t); }
+void gemm_panel_f64_6x8__avx2(const GemmTile<double>& t) { gemm_panel_tile<avx2::F64, 6, 2>(t); }
+void gemm_panel_f64_12x4__avx2(const GemmTile<double>& t) { gemm_panel_tile<avx2::F64, 12, 1>(t); }
+
+}  // namespace sixloop

@@ -1,0 +1,103 @@
+#include "gemm/gemm.h"
+
+#include "base/validate.h"
+#include "gemm/loops.h"
+
+namespace sixloop {
+namespace {
+
+const Kernel kKernels[] = {
+#define SIXLOOP_KERNEL SIXLOOP_KERNEL_ROW
+#include "gemm/kernels.inc"
+#undef SIXLOOP_KERNEL
+};
+
+// Rows of A further apart than this many bytes share few cache sets and pages: a task copies them where they
+// serve at least this many columns.
+constexpr int64_t kFarRows = 4096;
+constexpr int64_t kColumnsThatPayCopies = 256;
+
+// Cycles of one step of a tile, by its fused multiply-adds and by its loads, two of each a cycle.
+double cycles(const Kernel& row) {
+  const int lanes = vector_bytes(row.isa) / static_cast<int>(size_of(row.dtype));
+  const double vectors = static_cast<double>(row.facts.nr) / std::max(lanes, 1);
+  return std::max(row.facts.mr * vectors, row.facts.mr + vectors) / 2;
+}
+
+}  // namespace
+
+Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
+Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
+
+template <class Kind, class T>
+const Kernel& select_tile(int64_t n, Arch arch) {
+  const Kernel& first = select_row<Kind, T>(arch);
+  const Kernel* best = &first;
+  double best_cost = 0;
+  for (const Kernel& row : Kind::kernels()) {
+    if (row.kind != first.kind || row.dtype != first.dtype || row.isa != first.isa) continue;
+    const double cost = static_cast<double>(ceil_div(std::max<int64_t>(n, 1), row.facts.nr)) * cycles(row) / row.facts.mr;
+    if (best_cost == 0 || cost < best_cost * 0.999) {
+      best = &row;
+      best_cost = cost;
+    }
+  }
+  return *best;
+}
+
+template const Kernel& select_tile<GemmRows, float>(int64_t, Arch);
+template const Kernel& select_tile<GemmRows, double>(int64_t, Arch);
+template const Kernel& select_tile<GemmPanel, float>(int64_t, Arch);
+template const Kernel& select_tile<GemmPanel, double>(int64_t, Arch);
+
+Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool transpose_a, bool transpose_b,
+            Activation activation) {
+  check_rank("gemm", "a", a, 2, transpose_a ? "[K, M]" : "[M, K]");
+  check_rank("gemm", "b", b, 2, transpose_b ? "[N, K]" : "[K, N]");
+  check_floating("gemm", "a", a);
+  check_same_dtype("gemm", "a", a, "b", b);
+  const int64_t m = a.shape()[transpose_a ? 1 : 0];
+  const int64_t k = a.shape()[transpose_a ? 0 : 1];
+  const int64_t n = b.shape()[transpose_b ? 0 : 1];
+  const int64_t k_of_b = b.shape()[transpose_b ? 1 : 0];
+  if (k != k_of_b) {
+    value_error("[gemm] inner sizes must agree: a has K = ", k, ", b has K = ", k_of_b, "; got a ", a.shape(),
+                transpose_a ? " transposed" : "", ", b ", b.shape(), transpose_b ? " transposed" : "");
+  }
+  if (bias) {
+    check_same_dtype("gemm", "a", a, "bias", *bias);
+    check_vector("gemm", "bias", *bias, n, "column");
+  }
+  Tensor c = Tensor::empty({m, n}, a.dtype());
+  if (c.size() == 0) return c;
+  dispatch_floating(a.dtype(), [&](auto t) {
+    using T = decltype(t);
+    MatrixB<T> right;
+    right.tap_data = {b.data<T>()};
+    right.kc = k;
+    right.n = n;
+    right.ld = b.shape()[1];
+    right.transposed = transpose_b;
+    const Epilogue<T> epilogue{bias ? bias->data<T>() : nullptr, activation};
+    const T* left = a.data<T>();
+    const int64_t lda = a.shape()[1];
+    T* out = c.data<T>();
+    if (transpose_a && k > 0) {
+      gemm_panel_loops(m, right, epilogue, out, n, 1,
+                       [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, int64_t mr, T* panel) {
+                         pack_a(left + k0 * lda + row, lda, rows, kc, mr, panel);
+                       });
+    } else {
+      const bool far = lda * static_cast<int64_t>(sizeof(T)) >= kFarRows && n >= kColumnsThatPayCopies;
+      gemm_rows_loops(m, right, epilogue, far, [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {
+        for (int64_t i = 0; i < count; ++i) {
+          rows[i] = left + (row + i) * lda;
+          outs[i] = out + (row + i) * n;
+        }
+      });
+    }
+  });
+  return c;
+}
+
+}  // namespace sixloop

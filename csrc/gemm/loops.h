@@ -1,0 +1,380 @@
+// The loops round the register-tile kernels: blocks over k, panels of B, tiles of rows, tasks for threads.
+// No intrinsics. All cuts follow from the shape and the kernel's tile, and no cut changes a bit: every
+// output element has one accumulator that meets k in ascending order.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "base/allocator.h"
+#include "base/thread_pool.h"
+#include "elementwise/activation.h"
+#include "gemm/microkernel.h"
+
+namespace sixloop {
+
+// B as `taps` matrices of kc rows and n columns: element (tap, k, j) is tap_data[tap][k * ld + j], or
+// tap_data[tap][j * ld + k] where transposed.
+template <class T>
+struct MatrixB {
+  std::vector<const T*> tap_data;
+  int64_t kc = 0;
+  int64_t n = 0;
+  int64_t ld = 0;
+  bool transposed = false;
+
+  int64_t taps() const { return static_cast<int64_t>(tap_data.size()); }
+  int64_t steps() const { return taps() * kc; }
+};
+
+// What happens to a finished output row of n elements: y = activation(y + bias).
+template <class T>
+struct Epilogue {
+  const T* bias = nullptr;
+  Activation activation = Activation::none;
+};
+
+// A range of k that one kernel call covers: whole taps, or a part of one tap.
+struct KBlock {
+  int64_t tap;
+  int64_t taps;
+  int64_t k;
+  int64_t kc;
+};
+
+// Blocks of at most kBlockSteps steps where kc allows it: a panel of B of that length stays in the
+// first-level cache while the tiles of a task pass over it.
+constexpr int64_t kBlockSteps = 512;
+std::vector<KBlock> k_blocks(int64_t taps, int64_t kc);
+
+// Tasks that a call is cut into where it is large enough: with two threads a last task of 1/16 is at most 6%.
+constexpr int64_t kTasks = 16;
+// Tiles of rows up to which tasks pack the panels of B that they use.
+constexpr int64_t kFewTiles = 24;
+// Rows and steps of a packed block of A: 96 to 192 KiB of the second-level cache.
+constexpr int64_t kPanelRows = 192;
+constexpr int64_t kPanelSteps = 256;
+// Up to this many tiles of rows, reading B as it lies is cheaper than packing it.
+constexpr int64_t kTilesThatPayPacking = 2;
+
+// Columns of B packed at once where B's rows are read from memory: a multiple of every nr.
+constexpr int64_t kPackedColumns = 192;
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Tiles of rows in one task: so many that their rows stay in the second-level cache, so few that kTasks
+// tasks result.
+template <class T>
+int64_t rows_per_task(int64_t m_tiles, int64_t mr, int64_t steps) {
+  constexpr int64_t kCacheBytes = 256 << 10;
+  const int64_t rows = std::clamp<int64_t>(kCacheBytes / (std::min<int64_t>(steps, kBlockSteps) * static_cast<int64_t>(sizeof(T))), 48, 384);
+  return std::max<int64_t>(std::min(ceil_div(rows, mr), ceil_div(m_tiles, kTasks)), 1);
+}
+
+// Copies columns [j, j + columns) of one block of B to panels of nr columns, one after the other, each
+// [steps of the block][nr] with zeros beyond the last column.
+template <class T>
+void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr, T* panels);
+
+// Copies rows x kc elements of a transposed A, element (i, k) being a[k * ld + i], to `panel` as [kc][mr], zeros
+// beyond rows.
+template <class T>
+void pack_a(const T* a, int64_t ld, int64_t rows, int64_t kc, int64_t mr, T* panel);
+
+// A kernel begins with the accumulators in C: without this it waits for them.
+template <class T>
+void prefetch_row(const T* row, int64_t columns) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(row + j, 1);
+}
+
+// A bias that a kernel may read in whole panels.
+template <class T>
+class PaddedBias {
+ public:
+  PaddedBias(const T* bias, int64_t n, int64_t padded) {
+    if (bias == nullptr) return;
+    copy_.emplace(padded);
+    std::copy(bias, bias + n, copy_->get());
+    std::fill(copy_->get() + n, copy_->get() + padded, T{0});
+  }
+  const T* at(int64_t j) const { return copy_ ? copy_->get() + j : nullptr; }
+
+ private:
+  std::optional<Buffer<T>> copy_;
+};
+
+// Runs a kernel on one tile whose rows or columns may be fewer than the kernel's: results beyond the edge go
+// to a buffer of the caller's stack.
+template <class T>
+class TileRunner {
+ public:
+  static constexpr int kMaxMr = 16;
+  static constexpr int kMaxNr = 64;
+
+  TileRunner(typename GemmRows::Fn<T>* function, int mr, int nr) : function_(function), mr_(mr), nr_(nr) {}
+
+  // c: row pointers, at the tile's first column. Live: `rows` rows and `columns` columns.
+  void run(GemmTile<T>& tile, T* const* c, int64_t rows, int64_t columns) {
+    if (columns == nr_) {
+      for (int64_t i = 0; i < rows; ++i) rows_[i] = c[i];
+      for (int64_t i = rows; i < mr_; ++i) rows_[i] = edge_;
+      tile.c = rows_;
+      function_(tile);
+      return;
+    }
+    for (int64_t i = 0; i < mr_; ++i) rows_[i] = edge_ + i * nr_;
+    tile.c = rows_;
+    const size_t bytes = static_cast<size_t>(columns) * sizeof(T);
+    if (tile.accumulate) {
+      for (int64_t i = 0; i < rows; ++i) std::memcpy(rows_[i], c[i], bytes);
+    }
+    function_(tile);
+    for (int64_t i = 0; i < rows; ++i) std::memcpy(c[i], rows_[i], bytes);
+  }
+
+ private:
+  typename GemmRows::Fn<T>* function_;
+  int mr_;
+  int nr_;
+  T* rows_[kMaxMr];
+  alignas(64) T edge_[kMaxMr * kMaxNr] = {};
+};
+
+// C = A B where the rows of A are given by pointers. fill(row, count, mr, a, c) writes, for rows
+// [row, row + count), the pointer to tap t of row i to a[t * mr + i] and the start of its output row to c[i].
+//
+// compact_rows: copy the rows of a task, block by block, next to each other first. For rows that lie so far apart
+// that they share cache sets and pages.
+template <class T, class Fill>
+void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue, bool compact_rows, const Fill& fill) {
+  const Kernel& row = select_tile<GemmRows, T>(b.n);
+  const int64_t mr = row.facts.mr;
+  const int64_t nr = row.facts.nr;
+  const auto kernel = function_of<GemmRows, T>(row);
+  const int64_t taps = b.taps();
+  const int64_t panels = ceil_div(b.n, nr);
+  const int64_t m_tiles = ceil_div(m, mr);
+  const std::vector<KBlock> blocks = k_blocks(taps, b.kc);
+  const PaddedBias<T> bias(epilogue.bias, b.n, panels * nr);
+  const bool relu = epilogue.activation == Activation::relu;
+
+  // With few rows B is read about once: each task packs the panels it uses. Else B is packed once.
+  const bool pack_in_task = m_tiles <= kFewTiles;
+  const int64_t tiles_per_task = pack_in_task ? m_tiles : rows_per_task<T>(m_tiles, mr, taps * b.kc);
+  const int64_t m_tasks = ceil_div(m_tiles, tiles_per_task);
+  const int64_t panels_per_task = m_tasks >= kTasks ? panels : ceil_div(panels, ceil_div(kTasks, m_tasks));
+  const int64_t n_tasks = ceil_div(panels, panels_per_task);
+
+  const int64_t panels_per_pack = kPackedColumns / nr;
+  // Rows of B that fill whole panels are used as they lie where packing would not pay.
+  const bool in_place = pack_in_task && !b.transposed && m_tiles <= 1;
+  std::optional<Buffer<T>> packed;
+  if (!pack_in_task) {
+    packed.emplace(panels * b.steps() * nr);
+    parallel_for(ceil_div(panels, panels_per_pack), [&](int64_t group) {
+      const int64_t panel = group * panels_per_pack;
+      const int64_t j = panel * nr;
+      pack_b(b, KBlock{0, taps, 0, b.kc}, j, std::min(nr * panels_per_pack, b.n - j), nr,
+             packed->get() + panel * b.steps() * nr);
+    });
+  }
+  int64_t longest = 0;
+  for (const KBlock& block : blocks) longest = std::max(longest, block.taps * block.kc);
+
+  parallel_for(m_tasks * n_tasks, [&](int64_t task) {
+    const int64_t tile_begin = task % m_tasks * tiles_per_task;
+    const int64_t tile_end = std::min(m_tiles, tile_begin + tiles_per_task);
+    const int64_t panel_begin = task / m_tasks * panels_per_task;
+    const int64_t panel_end = std::min(panels, panel_begin + panels_per_task);
+    const int64_t tiles = tile_end - tile_begin;
+
+    Buffer<const T*> a(tiles * taps * mr);
+    Buffer<T*> c(tiles * mr);
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t first = (tile_begin + t) * mr;
+      const int64_t count = std::min(mr, m - first);
+      const T** rows = a.get() + t * taps * mr;
+      fill(first, count, mr, rows, c.get() + t * mr);
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        for (int64_t i = count; i < mr; ++i) rows[tap * mr + i] = rows[tap * mr];
+      }
+    }
+    std::optional<Buffer<T>> panel_buffer;
+    if (pack_in_task) panel_buffer.emplace(longest * kPackedColumns);
+    // A distance of one cache line over the block's length spreads the rows over the cache sets.
+    const int64_t ld_copy = longest + 64 / static_cast<int64_t>(sizeof(T));
+    std::optional<Buffer<T>> row_buffer;
+    std::optional<Buffer<const T*>> row_copies;
+    if (compact_rows) {
+      row_buffer.emplace(tiles * mr * ld_copy);
+      row_copies.emplace(tiles * mr);
+      for (int64_t i = 0; i < tiles * mr; ++i) (*row_copies)[i] = row_buffer->get() + i * ld_copy;
+    }
+    TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
+    GemmTile<T> tile{};
+
+    for (size_t block_index = 0; block_index < blocks.size(); ++block_index) {
+      const KBlock& block = blocks[block_index];
+      const bool last = block_index + 1 == blocks.size();
+      tile.taps = block.taps;
+      tile.kc = block.kc;
+      tile.a_offset = compact_rows ? 0 : block.k;
+      tile.accumulate = block_index > 0;
+      tile.relu = last && relu;
+      int64_t first_packed = -panels_per_pack;  // of the panels in panel_buffer
+      if (compact_rows) {
+        for (int64_t i = 0; i < tiles * mr; ++i) {
+          std::memcpy(row_buffer->get() + i * ld_copy, a[i] + block.k, static_cast<size_t>(block.kc) * sizeof(T));
+        }
+      }
+      for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+        const int64_t j = panel * nr;
+        const int64_t columns = std::min(nr, b.n - j);
+        tile.ldb = nr;
+        if (!pack_in_task) {
+          tile.b = packed->get() + (panel * b.steps() + block.tap * b.kc + block.k) * nr;
+        } else if (in_place && columns == nr) {
+          tile.b = b.tap_data[static_cast<size_t>(block.tap)] + block.k * b.ld + j;
+          tile.ldb = b.ld;
+        } else {
+          if (panel >= first_packed + panels_per_pack) {
+            // Several panels at once: longer runs of each row of B are read.
+            first_packed = panel;
+            pack_b(b, block, j, std::min({b.n, panel_end * nr, j + panels_per_pack * nr}) - j, nr, panel_buffer->get());
+          }
+          tile.b = panel_buffer->get() + (panel - first_packed) * block.taps * block.kc * nr;
+        }
+        tile.bias = last ? bias.at(j) : nullptr;
+        for (int64_t t = 0; t < tiles; ++t) {
+          T* rows[TileRunner<T>::kMaxMr];
+          const int64_t count = std::min(mr, m - (tile_begin + t) * mr);
+          for (int64_t i = 0; i < count; ++i) rows[i] = c[t * mr + i] + j;
+          if (t + 1 < tiles) {
+            const int64_t next = std::min(mr, m - (tile_begin + t + 1) * mr);
+            for (int64_t i = 0; i < next; ++i) prefetch_row(c[(t + 1) * mr + i] + j, columns);
+          }
+          tile.a = compact_rows ? row_copies->get() + t * mr : a.get() + (t * taps + block.tap) * mr;
+          runner.run(tile, rows, count, columns);
+        }
+      }
+    }
+    if (!relu && epilogue.activation != Activation::none) {
+      const int64_t j = panel_begin * nr;
+      const int64_t columns = std::min(b.n, panel_end * nr) - j;
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t count = std::min(mr, m - (tile_begin + t) * mr);
+        for (int64_t i = 0; i < count; ++i) apply_activation(c[t * mr + i] + j, columns, epilogue.activation);
+      }
+    }
+  });
+}
+
+// C = A B where pack(row, rows, k, kc, mr, panel) packs rows [row, row + rows) and steps [k, k + kc) of A as
+// pack_a() does; B has one tap, C is dense rows ldc apart. With parts > 1 the steps are cut into that many
+// ranges, each summed on its own and the sums added in order.
+template <class T, class Pack>
+void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue, T* c, int64_t ldc, int64_t parts,
+                      const Pack& pack) {
+  const Kernel& row = select_tile<GemmPanel, T>(b.n);
+  const int64_t mr = row.facts.mr;
+  const int64_t nr = row.facts.nr;
+  const auto kernel = function_of<GemmPanel, T>(row);
+  const int64_t steps = b.steps();
+  const int64_t panels = ceil_div(b.n, nr);
+  const int64_t m_tiles = ceil_div(m, mr);
+  const int64_t part_steps = ceil_div(steps, parts);
+  const PaddedBias<T> bias(epilogue.bias, b.n, panels * nr);
+  const bool relu = epilogue.activation == Activation::relu;
+
+  const int64_t tiles_per_task =
+      std::min(m_tiles, std::max<int64_t>(std::min(ceil_div(kPanelRows, mr), ceil_div(m_tiles * parts, kTasks)), 1));
+  const int64_t m_tasks = ceil_div(m_tiles, tiles_per_task);
+  const int64_t panels_per_task =
+      m_tasks * parts >= kTasks ? panels : ceil_div(panels, ceil_div(kTasks, m_tasks * parts));
+  const int64_t n_tasks = ceil_div(panels, panels_per_task);
+
+  std::optional<Buffer<T>> sums;
+  if (parts > 1) sums.emplace(parts * m * b.n);
+
+  parallel_for(parts * m_tasks * n_tasks, [&](int64_t task) {
+    const int64_t part = task / (m_tasks * n_tasks);
+    const int64_t tile_begin = task % m_tasks * tiles_per_task;
+    const int64_t tile_end = std::min(m_tiles, tile_begin + tiles_per_task);
+    const int64_t panel_begin = task / m_tasks % n_tasks * panels_per_task;
+    const int64_t panel_end = std::min(panels, panel_begin + panels_per_task);
+    const int64_t tiles = tile_end - tile_begin;
+    const int64_t step_begin = part * part_steps;
+    const int64_t step_end = std::min(steps, step_begin + part_steps);
+    T* out = parts > 1 ? sums->get() + part * m * b.n : c;
+    const int64_t ld_out = parts > 1 ? b.n : ldc;
+
+    Buffer<T> a(tiles * kPanelSteps * mr);
+    Buffer<T> panel_buffer(kPanelSteps * nr);
+    TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
+    GemmTile<T> tile{};
+    tile.taps = 1;
+    for (int64_t k = step_begin; k < step_end; k += kPanelSteps) {
+      const int64_t kc = std::min(kPanelSteps, step_end - k);
+      const bool last = k + kc == step_end && parts == 1;
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t first = (tile_begin + t) * mr;
+        pack(first, std::min(mr, m - first), k, kc, mr, a.get() + t * kPanelSteps * mr);
+      }
+      tile.kc = kc;
+      tile.accumulate = k > step_begin;
+      tile.relu = last && relu;
+      for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+        const int64_t j = panel * nr;
+        const int64_t columns = std::min(nr, b.n - j);
+        if (!b.transposed && columns == nr && (b.ld == nr || tiles <= kTilesThatPayPacking)) {
+          tile.b = b.tap_data[0] + k * b.ld + j;
+          tile.ldb = b.ld;
+        } else {
+          pack_b(b, KBlock{0, 1, k, kc}, j, columns, nr, panel_buffer.get());
+          tile.b = panel_buffer.get();
+          tile.ldb = nr;
+        }
+        tile.bias = last ? bias.at(j) : nullptr;
+        for (int64_t t = 0; t < tiles; ++t) {
+          T* rows[TileRunner<T>::kMaxMr];
+          const int64_t first = (tile_begin + t) * mr;
+          const int64_t count = std::min(mr, m - first);
+          for (int64_t i = 0; i < count; ++i) rows[i] = out + (first + i) * ld_out + j;
+          if (t + 1 < tiles) {
+            const int64_t next = std::min(mr, m - first - mr);
+            for (int64_t i = 0; i < next; ++i) prefetch_row(out + (first + mr + i) * ld_out + j, columns);
+          }
+          tile.a_panel = a.get() + t * kPanelSteps * mr;
+          runner.run(tile, rows, count, columns);
+        }
+      }
+    }
+    if (parts == 1 && !relu && epilogue.activation != Activation::none) {
+      const int64_t j = panel_begin * nr;
+      const int64_t columns = std::min(b.n, panel_end * nr) - j;
+      for (int64_t i = tile_begin * mr; i < std::min(m, tile_end * mr); ++i) {
+        apply_activation(c + i * ldc + j, columns, epilogue.activation);
+      }
+    }
+  });
+
+  if (parts > 1) {
+    parallel_ranges(m, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        T* out = c + i * ldc;
+        const T* in = sums->get() + i * b.n;
+        for (int64_t j = 0; j < b.n; ++j) out[j] = in[j];
+        for (int64_t part = 1; part < parts; ++part) {
+          in += m * b.n;
+          for (int64_t j = 0; j < b.n; ++j) out[j] += in[j];
+        }
+      }
+    });
+  }
+}
+
+}  // namespace sixloop

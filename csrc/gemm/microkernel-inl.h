@@ -1,0 +1,108 @@
+// The register-tile kernels, written once over a vector type V of base/simd/. Included by each <isa>.cc.
+//
+// Code generation: B's vectors are pinned and A's elements broadcast by instructions of their own, since
+// GCC otherwise folds these loads into the FMAs, one load for each use (64-90% of peak instead of 100%).
+// All row pointers share one negative counter.
+#pragma once
+
+#include "gemm/microkernel.h"
+
+namespace sixloop {
+namespace {  // each ISA's file compiles a copy of its own
+
+template <class V, int MR, int NV>
+struct Accumulators {
+  V v[MR][NV];
+
+  void begin(const GemmTile<typename V::T>& t) {
+    if (t.accumulate) {
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) v[i][j] = V::load(t.c[i] + j * V::N);
+      }
+    } else {
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) v[i][j] = V::zero();
+      }
+    }
+  }
+
+  void end(const GemmTile<typename V::T>& t) {
+    if (t.bias != nullptr) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) {
+        const V bias = V::load(t.bias + j * V::N);
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i) v[i][j] = v[i][j] + bias;
+      }
+    }
+    if (t.relu) {
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) v[i][j] = V::max(V::zero(), v[i][j]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) v[i][j].store(t.c[i] + j * V::N);
+    }
+  }
+
+  // One step: the outer product of MR elements of A and NR of B.
+  template <class Element>
+  __attribute__((always_inline)) void step(const typename V::T* b, Element&& a) {
+    V row[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      row[j] = V::load(b + j * V::N);
+      row[j].pin();
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+      const V x = V::broadcast(a(i));
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) v[i][j] = V::fma(x, row[j], v[i][j]);
+    }
+  }
+};
+
+template <class V, int MR, int NV>
+void gemm_rows_tile(const GemmTile<typename V::T>& t) {
+  using T = typename V::T;
+  Accumulators<V, MR, NV> acc;
+  acc.begin(t);
+  const T* b = t.b;
+  const int64_t ldb = t.ldb;
+  const T* const* a = t.a;
+  for (int64_t tap = 0; tap < t.taps; ++tap, a += MR) {
+    const T* row[MR];
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) row[i] = a[i] + t.a_offset + t.kc;
+    for (int64_t k = -t.kc; k < 0; ++k, b += ldb) {
+      acc.step(b, [&](int i) __attribute__((always_inline)) { return row[i] + k; });
+    }
+  }
+  acc.end(t);
+}
+
+template <class V, int MR, int NV>
+void gemm_panel_tile(const GemmTile<typename V::T>& t) {
+  using T = typename V::T;
+  Accumulators<V, MR, NV> acc;
+  acc.begin(t);
+  const T* b = t.b;
+  const int64_t ldb = t.ldb;
+  const T* a = t.a_panel;
+  for (int64_t k = t.taps * t.kc; k > 0; --k, a += MR, b += ldb) {
+    acc.step(b, [&](int i) __attribute__((always_inline)) { return a + i; });
+  }
+  acc.end(t);
+}
+
+}  // namespace
+}  // namespace sixloop

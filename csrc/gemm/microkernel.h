@@ -1,0 +1,53 @@
+// The register-tile kernels that matrix products and convolutions share.
+#pragma once
+
+#include "base/kernel.h"
+
+namespace sixloop {
+
+// One tile of C = A B over a range of k:
+//
+//     C[i][j] (+)= sum over tap, k of A[tap][i][k] * B[tap * kc + k][j]      0 <= i < MR, 0 <= j < NR
+//
+// in one accumulator per element, tap by tap and k ascending, each step one fused multiply-add. Cutting the
+// range of k into several calls that accumulate changes no bit.
+template <class T>
+struct GemmTile {
+  int64_t taps;           // taps * kc steps
+  int64_t kc;
+  const T* const* a;      // GemmRows: row i of tap t is a[t * MR + i] + a_offset, kc dense elements
+  int64_t a_offset;
+  const T* a_panel;       // GemmPanel: element (i, k) is a_panel[k * MR + i]
+  const T* b;             // step s has NR dense elements at b + s * ldb
+  int64_t ldb;
+  T* const* c;            // row i: NR dense elements at c[i]; rows may coincide where their results are unwanted
+  bool accumulate;        // continue the accumulators that c holds, else begin with zero
+  const T* bias;          // NR values added after the last step, or null
+  bool relu;              // then y = max(y, 0), with NaN going through
+};
+
+// A is read through row pointers: an image without im2col, or a matrix as it lies.
+struct GemmRows {
+  static constexpr const char* name = "gemm_rows";
+  template <class T>
+  using Fn = void(const GemmTile<T>&);
+  static Kernels kernels();
+};
+
+// A is packed: for transposed operands, weight gradients and large matrices.
+struct GemmPanel {
+  static constexpr const char* name = "gemm_panel";
+  template <class T>
+  using Fn = void(const GemmTile<T>&);
+  static Kernels kernels();
+};
+
+#define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
+#include "gemm/kernels.inc"
+#undef SIXLOOP_KERNEL
+
+// The kernel for a product with n columns: the one that spends the fewest cycles on them. A pure function.
+template <class Kind, class T>
+const Kernel& select_tile(int64_t n, Arch arch = current_arch());
+
+}  // namespace sixloop

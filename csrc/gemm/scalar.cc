@@ -1,0 +1,12 @@
+#include "base/simd/scalar.h"
+
+#include "gemm/microkernel-inl.h"
+
+namespace sixloop {
+
+void gemm_rows_f32_4x4__scalar(const GemmTile<float>& t) { gemm_rows_tile<scalar::F32, 4, 4>(t); }
+void gemm_rows_f64_4x4__scalar(const GemmTile<double>& t) { gemm_rows_tile<scalar::F64, 4, 4>(t); }
+void gemm_panel_f32_4x4__scalar(const GemmTile<float>& t) { gemm_panel_tile<scalar::F32, 4, 4>(t); }
+void gemm_panel_f64_4x4__scalar(const GemmTile<double>& t) { gemm_panel_tile<scalar::F64, 4, 4>(t); }
+
+}  // namespace sixloop
