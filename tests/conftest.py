@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import sixloop
 from comparators import assert_same_bits
 
@@ -80,10 +79,9 @@ _cases: defaultdict[str, list[str]] = defaultdict(list)
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
-    if hasattr(item, "callspec") and report.when in ("setup", "call"):
-        if report.skipped or report.when == "call":
-            reason = str(report.longrepr) if report.skipped else ""
-            _cases[item.nodeid.partition("[")[0]].append(reason)
+    if hasattr(item, "callspec") and (report.skipped or report.when == "call"):
+        reason = str(report.longrepr) if report.skipped else ""
+        _cases[item.nodeid.partition("[")[0]].append(reason)
     return report
 
 

@@ -7,10 +7,9 @@ import math
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-
 import reference
 from comparators import assert_exact, assert_gradient, assert_same_bits, assert_within, dot_bound
+from hypothesis import assume, given, settings
 from shapes import CONVS, LARGE_CONVS, Conv
 from sixloop import ops
 

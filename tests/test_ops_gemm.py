@@ -7,10 +7,9 @@ import itertools
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
-
 import reference
 from comparators import assert_exact, assert_gradient, assert_same_bits, assert_within, dot_bound
+from hypothesis import given, settings
 from sixloop import ops
 
 TRANSPOSES = list(itertools.product((False, True), repeat=2))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-
 import reference
 from comparators import assert_exact, assert_gradient, assert_within, relative_bound
+from hypothesis import assume, given, settings
 from shapes import LARGE_POOLS, POOLS, Pool
 from sixloop import ops
 
