@@ -143,6 +143,23 @@ def check_versions(texts: dict[str, str]) -> Iterator[Finding]:
         yield "CHANGELOG.md", 1, f"no section for version {match[1]}"
 
 
+def check_quotations(path: str, text: str, texts: dict[str, str]) -> Iterator[Finding]:
+    """Code that a document quotes from a file stands there, in its order; "..." leaves some out."""
+    if not path.endswith(".md"):
+        return
+    for block in re.finditer(r"^ *```\w+ (\S+)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+        source = [line.strip() for line in texts.get(block[1], "").splitlines()]
+        position = 0
+        for line in map(str.strip, block[2].splitlines()):
+            if line == "...":
+                continue
+            if line not in source[position:]:
+                number = text.count("\n", 0, block.start()) + 1
+                yield path, number, f"quotes what {block[1]} does not say: {line}"
+                break
+            position = source.index(line, position) + 1
+
+
 def main() -> int:
     """Runs all checks."""
     texts = tracked_texts()
@@ -150,6 +167,7 @@ def main() -> int:
     for path, text in texts.items():
         for check in (check_text, check_includes, check_rows, check_python):
             findings.extend(check(path, text))
+        findings.extend(check_quotations(path, text, texts))
     for path, number, rule in findings:
         print(f"{path}:{number}: {rule}")
     return 1 if findings else 0

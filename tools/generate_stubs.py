@@ -103,6 +103,9 @@ def function(name: str, doc: str | None, indent: str = "") -> str:
     """Returns the stub of a function or method."""
     arguments, result, description = split_doc(name, doc)
     head = f"{indent}def {name}({', '.join(arguments)}) -> {result}:"
+    if len(head) > 95:
+        lines = [f"{indent}    {a},\n" for a in arguments]
+        head = f"{indent}def {name}(\n{''.join(lines)}{indent}) -> {result}:"
     if not description:
         return head + " ..."
     body = textwrap.fill(f'"""{description}"""', 100 - len(indent) - 4)
