@@ -96,6 +96,8 @@ def test_empty_sides_and_empty_sums(dtype):
         b = zeros((3, 0) if "transpose_b" in flags else (0, 3), dtype)
         assert_exact(ops.gemm(a, b, **flags), zeros((2, 3)), dtype)
         assert_exact(ops.gemm(a, b, bias, **flags), [bias, bias], dtype)
+        many = np.zeros((500, 0), dtype)  # enough rows for several tasks
+        assert_exact(ops.gemm(many, zeros((0, 3), dtype), bias), np.tile(bias, (500, 1)), dtype)
         expected = np.maximum([bias, bias], 0)
         assert_exact(ops.gemm(a, b, bias, activation="relu", **flags), expected, dtype)
 

@@ -70,7 +70,7 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 template <class T>
 int64_t rows_per_task(int64_t m_tiles, int64_t mr, int64_t steps) {
   constexpr int64_t kCacheBytes = 256 << 10;
-  const int64_t rows = std::clamp<int64_t>(kCacheBytes / (std::min<int64_t>(steps, kBlockSteps) * static_cast<int64_t>(sizeof(T))), 48, 384);
+  const int64_t rows = std::clamp<int64_t>(kCacheBytes / (std::clamp<int64_t>(steps, 1, kBlockSteps) * static_cast<int64_t>(sizeof(T))), 48, 384);
   return std::max<int64_t>(std::min(ceil_div(rows, mr), ceil_div(m_tiles, kTasks)), 1);
 }
 
