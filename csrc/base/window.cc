@@ -51,8 +51,9 @@ int64_t output_size(const char* op, const char* axis, int64_t n, int64_t k, int6
 
 Extent output_extent(const char* op, const Window& window, int64_t h, int64_t w) {
   check_window(op, window);
-  return {output_size(op, "height", h, window.kh, window.stride_h, window.dilation_h, window.pad_top, window.pad_bottom),
-          output_size(op, "width", w, window.kw, window.stride_w, window.dilation_w, window.pad_left, window.pad_right)};
+  return {
+      output_size(op, "height", h, window.kh, window.stride_h, window.dilation_h, window.pad_top, window.pad_bottom),
+      output_size(op, "width", w, window.kw, window.stride_w, window.dilation_w, window.pad_left, window.pad_right)};
 }
 
 void pad_same(const char* op, Window& window, int64_t h, int64_t w) {

@@ -7,8 +7,10 @@ namespace {
 bool is_sequence(py::handle value) { return py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value); }
 
 [[noreturn]] void padding_error(const char* op, py::handle value) {
-  const std::string text = message("[", op, "] padding must be a whole number, a pair (h, w), a pair of pairs ((top, bottom), "
-                                   "(left, right)), \"valid\" or \"same\"; got ", py::repr(value).cast<std::string>());
+  const std::string text = message("[", op,
+                                   "] padding must be a whole number, a pair (h, w), a pair of pairs ((top, bottom), "
+                                   "(left, right)), \"valid\" or \"same\"; got ",
+                                   py::repr(value).cast<std::string>());
   if (py::isinstance<py::str>(value) || is_sequence(value)) throw std::invalid_argument(text);
   throw TypeError(text);
 }
@@ -61,7 +63,8 @@ void bind_window(py::module_& m) {
                               const py::object& dilation, const py::object& padding) {
     const Call call("resolve_padding");
     const std::array<int64_t, 2> extent = call.pair("size_hw", size);
-    const Window w = parse_window(call, call.pair("kernel_hw", kernel), strides, padding, dilation, extent[0], extent[1]);
+    const Window w =
+        parse_window(call, call.pair("kernel_hw", kernel), strides, padding, dilation, extent[0], extent[1]);
     return py::make_tuple(py::make_tuple(w.pad_top, w.pad_bottom), py::make_tuple(w.pad_left, w.pad_right));
   });
 }

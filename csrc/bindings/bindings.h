@@ -73,5 +73,6 @@ void bind_conv2d(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_gemm(py::module_& m);
 void bind_window(py::module_& m);
+void bind_pool2d(py::module_& m);
 
 }  // namespace sixloop

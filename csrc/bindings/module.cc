@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, m) {
   sixloop::bind_elementwise(m);
   sixloop::bind_gemm(m);
   sixloop::bind_window(m);
+  sixloop::bind_pool2d(m);
 }

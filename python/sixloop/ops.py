@@ -212,9 +212,9 @@ def resolve_padding(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Returns the padding that a window gets, ((top, bottom), (left, right)).
 
-    "same" is TensorFlow's rule: ceil(n / stride) outputs with the smallest sum of paddings that gives
-    them, max((ceil(n / stride) - 1) * stride + dilation * (k - 1) + 1 - n, 0); where the sum is odd, the
-    larger half comes after the input.
+    "same" is TensorFlow's rule: ceil(n / stride) outputs with the smallest sum of paddings that
+    gives them, max((ceil(n / stride) - 1) * stride + dilation * (k - 1) + 1 - n, 0); where the sum
+    is odd, the larger half comes after the input.
 
     Args:
         size_hw: input size, int or (h, w).
@@ -224,3 +224,156 @@ def resolve_padding(
         padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
     """
     return _core.resolve_padding(size_hw, kernel_hw, strides, dilation, padding)
+
+
+def pool2d_output_shape(
+    x_shape: Sequence[int], pool: Pair, *, strides: Pair | None = None, padding: Padding = 0
+) -> tuple[int, int, int, int]:
+    """Returns the shape of max_pool2d's and avg_pool2d's result.
+
+    Args:
+        x_shape: (N, H, W, C).
+        pool: window, int or (h, w).
+        strides: int or (h, w); None: those of the window.
+        padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0. Smaller
+            than the window.
+
+    Returns:
+        (N, OH, OW, C) with OH = floor((H + top + bottom - h) / stride) + 1, OW alike.
+
+    Raises:
+        ValueError: a size out of range, or a window that does not fit.
+        TypeError: a size that is not a whole number.
+    """
+    return _core.pool2d_output_shape(x_shape, pool, strides, padding)
+
+
+def max_pool2d(x: Array, pool: Pair, *, strides: Pair | None = None, padding: Padding = 0) -> Array:
+    """Returns the maximum of each window.
+
+    Padding counts as absent, a window with a NaN gives NaN, and of 0.0 and -0.0 the first one wins.
+
+    Args:
+        x: [N, H, W, C].
+        pool: window, int or (h, w).
+        strides: int or (h, w); None: those of the window.
+        padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0. Smaller
+            than the window.
+
+    Returns:
+        [N, OH, OW, C]; see :func:`pool2d_output_shape`.
+
+    Raises:
+        ValueError: wrong rank, a size out of range, or a window that does not fit.
+        TypeError: not a floating-point array, or a size that is not a whole number.
+    """
+    return _core.max_pool2d(x, pool, strides, padding)
+
+
+def max_pool2d_grad(
+    dy: Array, x: Array, pool: Pair, *, strides: Pair | None = None, padding: Padding = 0
+) -> Array:
+    """Returns the gradient of max_pool2d's input.
+
+    Each dy goes to the first maximum of its window in row-major order, in a window with NaNs to the
+    first NaN. Where windows overlap, a cell gets the sum.
+
+    Args:
+        dy: gradient of the result, [N, OH, OW, C].
+        x: the input, [N, H, W, C].
+        pool: window, int or (h, w), of at most 2**24 cells.
+        strides: int or (h, w); None: those of the window.
+        padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
+
+    Returns:
+        [N, H, W, C].
+
+    Raises:
+        ValueError: wrong rank or shape, a size out of range, or a window that does not fit.
+        TypeError: not floating-point arrays of one dtype, or a size that is not a whole number.
+    """
+    return _core.max_pool2d_grad(dy, x, pool, strides, padding)
+
+
+def avg_pool2d(x: Array, pool: Pair, *, strides: Pair | None = None, padding: Padding = 0) -> Array:
+    """Returns the mean of each window.
+
+    Padding counts as absent: the divisor is the number of cells inside the image.
+
+    Args:
+        x: [N, H, W, C].
+        pool: window, int or (h, w).
+        strides: int or (h, w); None: those of the window.
+        padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0. Smaller
+            than the window.
+
+    Returns:
+        [N, OH, OW, C]; see :func:`pool2d_output_shape`.
+
+    Raises:
+        ValueError: wrong rank, a size out of range, or a window that does not fit.
+        TypeError: not a floating-point array, or a size that is not a whole number.
+    """
+    return _core.avg_pool2d(x, pool, strides, padding)
+
+
+def avg_pool2d_grad(
+    dy: Array,
+    x_shape: Sequence[int],
+    pool: Pair,
+    *,
+    strides: Pair | None = None,
+    padding: Padding = 0,
+) -> Array:
+    """Returns the gradient of avg_pool2d's input.
+
+    A cell gets dy / (cells inside) of each window that it lies in, summed.
+
+    Args:
+        dy: gradient of the result, [N, OH, OW, C].
+        x_shape: shape of the input, (N, H, W, C).
+        pool: window, int or (h, w).
+        strides: int or (h, w); None: those of the window.
+        padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
+
+    Returns:
+        [N, H, W, C].
+
+    Raises:
+        ValueError: wrong rank or shape, a size out of range, or a window that does not fit.
+        TypeError: not a floating-point array, or a size that is not a whole number.
+    """
+    return _core.avg_pool2d_grad(dy, x_shape, pool, strides, padding)
+
+
+def global_avg_pool2d(x: Array) -> Array:
+    """Returns the mean over height and width (Lin, Chen and Yan 2013, section 3.2).
+
+    Args:
+        x: [N, H, W, C].
+
+    Returns:
+        [N, C].
+
+    Raises:
+        ValueError: wrong rank, or no height or width.
+        TypeError: not a floating-point array.
+    """
+    return _core.global_avg_pool2d(x)
+
+
+def global_avg_pool2d_grad(dy: Array, x_shape: Sequence[int]) -> Array:
+    """Returns the gradient of global_avg_pool2d's input: dy / (H * W) for every cell.
+
+    Args:
+        dy: gradient of the result, [N, C].
+        x_shape: shape of the input, (N, H, W, C).
+
+    Returns:
+        [N, H, W, C].
+
+    Raises:
+        ValueError: wrong rank or shape, or no height or width.
+        TypeError: not a floating-point array.
+    """
+    return _core.global_avg_pool2d_grad(dy, x_shape)

@@ -1,0 +1,384 @@
+// The kernels, written once over a vector type V of base/simd/. Included by each <isa>.cc.
+//
+// Pixels with fewer channels than a vector are stored as whole vectors where that stays inside the row of the
+// result: the lanes too many are overwritten by the next pixel. The loads read lanes too many likewise, where
+// that stays inside the array.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "pool2d/pool2d.h"
+
+namespace sixloop {
+namespace {  // each ISA's file compiles a copy of its own
+
+// The lanes of a vector that a step touches: all of them, or the first n.
+template <class V>
+struct AllLanes {
+  V load(const typename V::T* p) const { return V::load(p); }
+  void store(V v, typename V::T* p) const { v.store(p); }
+};
+
+template <class V>
+struct FirstLanes {
+  int64_t n;
+  V load(const typename V::T* p) const { return V::load_n(p, n); }
+  void store(V v, typename V::T* p) const { v.store_n(p, n); }
+};
+
+template <class V>
+constexpr int64_t whole_vectors(int64_t length) {
+  return (length + V::N - 1) / V::N * V::N;
+}
+
+// Calls f.template operator()<M>(lanes, i) for the M vectors from element i on, to cover `length` elements.
+// `whole`: the last vector may be touched in full.
+template <class V, int kBlock, class F>
+void for_vectors(int64_t length, bool whole, F f) {
+  int64_t i = 0;
+  if constexpr (kBlock > 1) {
+    for (; i + kBlock * V::N <= length; i += kBlock * V::N) f.template operator()<kBlock>(AllLanes<V>{}, i);
+  }
+  for (; i + V::N <= length; i += V::N) f.template operator()<1>(AllLanes<V>{}, i);
+  if (i == length) return;
+  if (whole) {
+    f.template operator()<1>(AllLanes<V>{}, i);
+  } else {
+    f.template operator()<1>(FirstLanes<V>{length - i}, i);
+  }
+}
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+// The smallest i >= 0 with i * stride >= a.
+inline int64_t first_at_least(int64_t a, int64_t stride) { return a <= 0 ? 0 : (a + stride - 1) / stride; }
+
+// One axis of a window: the input cells [begin, end) that output i covers.
+struct Cover {
+  int64_t begin, end;
+};
+inline Cover cover(int64_t i, int64_t stride, int64_t before, int64_t k, int64_t n) {
+  const int64_t start = i * stride - before;
+  return {larger(start, 0), smaller(start + k, n)};
+}
+// The outputs [begin, end) whose windows contain the input cells [begin, end) (partly).
+inline Cover covering(Cover cells, int64_t stride, int64_t before, int64_t k, int64_t outputs) {
+  return {first_at_least(cells.begin + before - k + 1, stride),
+          smaller((cells.end - 1 + before) / stride + 1, outputs)};
+}
+// The outputs [begin, end) whose windows lie inside [0, n) as a whole.
+inline Cover interior(int64_t stride, int64_t before, int64_t k, int64_t n, int64_t outputs) {
+  const int64_t begin = smaller(first_at_least(before, stride), outputs);
+  const int64_t room = n + before - k;
+  const int64_t end = room < 0 ? 0 : smaller(room / stride + 1, outputs);
+  return {begin, larger(begin, end)};
+}
+
+// Folds: of() makes one of a cell, join() adds the next cell or row, result() ends it.
+template <class V>
+struct MaxFold {
+  using T = typename V::T;
+  V best;
+  typename V::Mask nan;
+
+  static MaxFold of(V v) { return {v, V::is_nan(v)}; }
+  void join(MaxFold next) {
+    best = V::max(next.best, best);
+    nan = nan | next.nan;
+  }
+  V result(int64_t) const { return V::select(nan, V::set1(static_cast<T>(__builtin_nan(""))), best); }
+
+  static T join_values(T a, T b) { return b > a || b != b ? b : a; }
+  static T result_value(T a, int64_t) { return a == a ? a : static_cast<T>(__builtin_nan("")); }
+};
+
+template <class V>
+struct SumFold {
+  using T = typename V::T;
+  V sum;
+
+  static SumFold of(V v) { return {v}; }
+  void join(SumFold next) { sum = sum + next.sum; }
+  V result(int64_t cells) const { return sum / V::set1(static_cast<T>(cells)); }
+
+  static T join_values(T a, T b) { return a + b; }
+  static T result_value(T a, int64_t cells) { return a / static_cast<T>(cells); }
+};
+
+// M vectors of one row of a window.
+template <class V, class Fold, int KW, int M, class Lanes>
+void fold_row(Lanes lanes, const typename V::T* x, int64_t cols, int64_t pitch, Fold* row) {
+  const int64_t count = KW > 0 ? KW : cols;
+  for (int m = 0; m < M; ++m) row[m] = Fold::of(lanes.load(x + m * V::N));
+  for (int64_t j = 1; j < count; ++j) {
+    for (int m = 0; m < M; ++m) row[m].join(Fold::of(lanes.load(x + j * pitch + m * V::N)));
+  }
+}
+
+// `length` consecutive results whose windows begin at consecutive elements from x on. KH, KW: the window's size, or 0.
+template <class V, class Fold, int KH, int KW>
+void fold_windows(const typename V::T* x, int64_t rows, int64_t cols, int64_t row_pitch, int64_t pitch, int64_t length,
+                  bool whole, typename V::T* y) {
+  const int64_t count = KH > 0 ? KH : rows;
+  for_vectors<V, 4>(length, whole, [&]<int M>(auto lanes, int64_t i) {
+    Fold total[M];
+    fold_row<V, Fold, KW, M>(lanes, x + i, cols, pitch, total);
+    for (int64_t r = 1; r < count; ++r) {
+      Fold row[M];
+      fold_row<V, Fold, KW, M>(lanes, x + i + r * row_pitch, cols, pitch, row);
+      for (int m = 0; m < M; ++m) total[m].join(row[m]);
+    }
+    for (int m = 0; m < M; ++m) lanes.store(total[m].result(rows * cols), y + i + m * V::N);
+  });
+}
+
+// One channel, windows of 2 x 2, stride 2: pairs lie side by side, which the compiler turns into shuffles.
+template <class Fold, class T>
+void fold_pairs(const T* x, int64_t row_pitch, int64_t length, T* y) {
+  const T* next = x + row_pitch;
+  for (int64_t j = 0; j < length; ++j) {
+    const T top = Fold::join_values(x[2 * j], x[2 * j + 1]);
+    const T bottom = Fold::join_values(next[2 * j], next[2 * j + 1]);
+    y[j] = Fold::result_value(Fold::join_values(top, bottom), 4);
+  }
+}
+
+template <class V, template <class> class Fold, class T = typename V::T>
+void pool_rows(const PoolArgs<T>& a, int64_t begin, int64_t end) {
+  const Window& window = a.window;
+  const int64_t row_pitch = a.w * a.c;
+  const T* x_end = a.x + a.n * a.h * row_pitch;
+  T* y_end = a.y + end * a.ow * a.c;
+  const Cover inside = interior(window.stride_w, window.pad_left, window.kw, a.w, a.ow);
+
+  for (int64_t row = begin; row < end; ++row) {
+    const Cover rows = cover(row % a.oh, window.stride_h, window.pad_top, window.kh, a.h);
+    const T* x_row = a.x + (row / a.oh * a.h + rows.begin) * row_pitch;
+    T* y_row = a.y + row * a.ow * a.c;
+    const int64_t kh = rows.end - rows.begin;
+
+    const auto run = [&](int64_t j, int64_t pixels) {
+      const Cover cols = cover(j, window.stride_w, window.pad_left, window.kw, a.w);
+      const T* x = x_row + cols.begin * a.c;
+      T* y = y_row + j * a.c;
+      const int64_t kw = cols.end - cols.begin;
+      const int64_t length = pixels * a.c;
+      const int64_t reach = whole_vectors<V>(length);
+      const bool whole = x + (kh - 1) * row_pitch + (kw - 1) * a.c + reach <= x_end && y + reach <= y_end;
+      if (kh == 2 && kw == 2) {
+        fold_windows<V, Fold<V>, 2, 2>(x, kh, kw, row_pitch, a.c, length, whole, y);
+      } else if (kh == 3 && kw == 3) {
+        fold_windows<V, Fold<V>, 3, 3>(x, kh, kw, row_pitch, a.c, length, whole, y);
+      } else {
+        fold_windows<V, Fold<V>, 0, 0>(x, kh, kw, row_pitch, a.c, length, whole, y);
+      }
+    };
+
+    for (int64_t j = 0; j < inside.begin; ++j) run(j, 1);
+    if (window.stride_w == 1) {
+      // Neighbouring windows begin at neighbouring pixels: the whole run is one.
+      if (inside.begin < inside.end) run(inside.begin, inside.end - inside.begin);
+    } else if (a.c == 1 && kh == 2 && window.kw == 2 && window.stride_w == 2) {
+      fold_pairs<Fold<V>>(x_row + inside.begin * 2 - window.pad_left, row_pitch, inside.end - inside.begin,
+                          y_row + inside.begin);
+    } else {
+      for (int64_t j = inside.begin; j < inside.end; ++j) run(j, 1);
+    }
+    for (int64_t j = inside.end; j < a.ow; ++j) run(j, 1);
+  }
+}
+
+// The number, in its window, of the first maximum (of the first NaN where there is one).
+template <class V>
+struct ArgMax {
+  V best, index;
+  void join(V v, V number) {
+    const auto better = V::lt(best, v) | (V::is_nan(v) & V::eq(best, best));
+    best = V::select(better, v, best);
+    index = V::select(better, number, index);
+  }
+};
+
+// Windows that tile the image: each dx has at most one, so a window writes its cells. KH, KW: its size, or 0.
+template <class V, int KH, int KW, class T = typename V::T>
+void max_grad_tiles(const PoolGradArgs<T>& a, int64_t image, Cover unit) {
+  const int64_t kh = KH > 0 ? KH : a.window.kh;
+  const int64_t kw = KW > 0 ? KW : a.window.kw;
+  const int64_t row_pitch = a.w * a.c;
+  const T* x_end = a.x + a.n * a.h * row_pitch;
+  const T* dy_end = a.dy + a.n * a.oh * a.ow * a.c;
+  const int64_t reach = whole_vectors<V>(a.c);
+  const int64_t windows_end = smaller(unit.end / kh, a.oh);
+
+  for (int64_t i = unit.begin / kh; i < windows_end; ++i) {
+    const int64_t first_row = (image * a.h + i * kh) * row_pitch;
+    for (int64_t j = 0; j < a.ow; ++j) {
+      const int64_t corner = j * kw * a.c;
+      const T* x = a.x + first_row + corner;
+      T* dx = a.dx + first_row + corner;
+      const T* dy = a.dy + ((image * a.oh + i) * a.ow + j) * a.c;
+      // With more than one vector to a pixel, lanes too many would spoil the next cell's first vector, which is stored
+      // by then.
+      const bool whole = a.c < V::N && corner + (kw - 1) * a.c + reach <= row_pitch && dy + reach <= dy_end &&
+                         x + (kh - 1) * row_pitch + (kw - 1) * a.c + reach <= x_end;
+      for_vectors<V, 1>(a.c, whole, [&]<int M>(auto lanes, int64_t c) {
+        ArgMax<V> arg{lanes.load(x + c), V::zero()};
+        V number = V::zero();
+        for (int64_t r = 0; r < kh; ++r) {
+          for (int64_t s = 0; s < kw; ++s) {
+            if (r + s > 0) arg.join(lanes.load(x + c + r * row_pitch + s * a.c), number);
+            number = number + V::set1(1);
+          }
+        }
+        const V g = lanes.load(dy + c);
+        number = V::zero();
+        for (int64_t r = 0; r < kh; ++r) {
+          for (int64_t s = 0; s < kw; ++s) {
+            lanes.store(V::select(V::eq(arg.index, number), g, V::zero()), dx + c + r * row_pitch + s * a.c);
+            number = number + V::set1(1);
+          }
+        }
+      });
+    }
+    // What no window covers, at the right.
+    const int64_t covered = a.ow * kw * a.c;
+    for (int64_t r = 0; r < kh; ++r) {
+      std::memset(a.dx + first_row + r * row_pitch + covered, 0, static_cast<size_t>(row_pitch - covered) * sizeof(T));
+    }
+  }
+  const int64_t rows_done = larger(windows_end * kh, unit.begin);
+  std::memset(a.dx + (image * a.h + rows_done) * row_pitch, 0,
+              static_cast<size_t>((unit.end - rows_done) * row_pitch) * sizeof(T));
+}
+
+// dx of the rows of a unit from the windows that cover them. scratch has, for the output rows `windows`, the number of
+// each window's maximum (kMax) or what each of its cells gets.
+template <class V, bool kMax, class T = typename V::T>
+void gather_windows(const PoolGradArgs<T>& a, int64_t image, Cover unit, Cover windows, const T* scratch) {
+  const Window& window = a.window;
+  const int64_t out_pitch = a.ow * a.c;
+  const T* dy_image = a.dy + image * a.oh * out_pitch;
+  const T* dy_end = a.dy + a.n * a.oh * out_pitch;
+  const int64_t reach = whole_vectors<V>(a.c);
+
+  for (int64_t h = unit.begin; h < unit.end; ++h) {
+    const Cover rows = covering({h, h + 1}, window.stride_h, window.pad_top, window.kh, a.oh);
+    T* dx_row = a.dx + (image * a.h + h) * a.w * a.c;
+    for (int64_t w = 0; w < a.w; ++w) {
+      const Cover cols = covering({w, w + 1}, window.stride_w, window.pad_left, window.kw, a.ow);
+      const bool whole = w * a.c + reach <= a.w * a.c &&
+                         (!kMax || dy_image + ((rows.end - 1) * a.ow + cols.end - 1) * a.c + reach <= dy_end);
+      for_vectors<V, 4>(a.c, whole, [&]<int M>(auto lanes, int64_t c) {
+        V sum[M];
+        for (int m = 0; m < M; ++m) sum[m] = V::zero();
+        for (int64_t i = rows.begin; i < rows.end; ++i) {
+          const int64_t row_number = (h + window.pad_top - i * window.stride_h) * window.kw;
+          for (int64_t j = cols.begin; j < cols.end; ++j) {
+            const T* from = scratch + (i - windows.begin) * out_pitch + j * a.c + c;
+            const V number = V::set1(static_cast<T>(row_number + w + window.pad_left - j * window.stride_w));
+            const T* dy = dy_image + i * out_pitch + j * a.c + c;
+            for (int m = 0; m < M; ++m) {
+              V part = lanes.load(from + m * V::N);
+              if constexpr (kMax) part = V::select(V::eq(part, number), lanes.load(dy + m * V::N), V::zero());
+              sum[m] = sum[m] + part;
+            }
+          }
+        }
+        for (int m = 0; m < M; ++m) lanes.store(sum[m], dx_row + w * a.c + c + m * V::N);
+      });
+    }
+  }
+}
+
+template <class V, class T = typename V::T>
+void find_maxima(const PoolGradArgs<T>& a, int64_t image, Cover windows, T* scratch) {
+  const Window& window = a.window;
+  const int64_t row_pitch = a.w * a.c;
+  const T* x_image = a.x + image * a.h * row_pitch;
+  const T* x_end = a.x + a.n * a.h * row_pitch;
+  const int64_t reach = whole_vectors<V>(a.c);
+  for (int64_t i = windows.begin; i < windows.end; ++i) {
+    const Cover rows = cover(i, window.stride_h, window.pad_top, window.kh, a.h);
+    for (int64_t j = 0; j < a.ow; ++j) {
+      const Cover cols = cover(j, window.stride_w, window.pad_left, window.kw, a.w);
+      // The number of cell (h, w) of the image in this window is h * kw + w - origin.
+      const int64_t origin = (i * window.stride_h - window.pad_top) * window.kw + j * window.stride_w - window.pad_left;
+      T* to = scratch + ((i - windows.begin) * a.ow + j) * a.c;
+      const bool whole = x_image + (rows.end - 1) * row_pitch + (cols.end - 1) * a.c + reach <= x_end;
+      for_vectors<V, 2>(a.c, whole, [&]<int M>(auto lanes, int64_t c) {
+        ArgMax<V> arg[M];
+        for (int m = 0; m < M; ++m) {
+          arg[m] = {lanes.load(x_image + rows.begin * row_pitch + cols.begin * a.c + c + m * V::N),
+                    V::set1(static_cast<T>(rows.begin * window.kw + cols.begin - origin))};
+        }
+        for (int64_t h = rows.begin; h < rows.end; ++h) {
+          const T* x = x_image + h * row_pitch + c;
+          for (int64_t w = cols.begin; w < cols.end; ++w) {
+            const V number = V::set1(static_cast<T>(h * window.kw + w - origin));
+            for (int m = 0; m < M; ++m) arg[m].join(lanes.load(x + w * a.c + m * V::N), number);
+          }
+        }
+        // Lanes too many go to the next pixel, which comes next, or to the scratch's spare elements.
+        for (int m = 0; m < M; ++m) lanes.store(arg[m].index, to + c + m * V::N);
+      });
+    }
+  }
+}
+
+template <class T>
+Cover unit_rows(const PoolGradArgs<T>& a, int64_t unit) {
+  const int64_t begin = unit % a.units_per_image * a.block;
+  return {begin, smaller(begin + a.block, a.h)};
+}
+
+template <class V, class T = typename V::T>
+void max_grad_units(const PoolGradArgs<T>& a, int64_t begin, int64_t end, T* scratch) {
+  const Window& window = a.window;
+  const bool tiles = window.kh == window.stride_h && window.kw == window.stride_w && window.pad_top == 0 &&
+                     window.pad_bottom == 0 && window.pad_left == 0 && window.pad_right == 0;
+  for (int64_t u = begin; u < end; ++u) {
+    const int64_t image = u / a.units_per_image;
+    const Cover unit = unit_rows(a, u);
+    if (tiles && window.kh == 2 && window.kw == 2) {
+      max_grad_tiles<V, 2, 2>(a, image, unit);
+    } else if (tiles) {
+      max_grad_tiles<V, 0, 0>(a, image, unit);
+    } else {
+      const Cover windows = covering(unit, window.stride_h, window.pad_top, window.kh, a.oh);
+      find_maxima<V>(a, image, windows, scratch);
+      gather_windows<V, true>(a, image, unit, windows, scratch);
+    }
+  }
+}
+
+template <class V, class T = typename V::T>
+void avg_grad_units(const PoolGradArgs<T>& a, int64_t begin, int64_t end, T* scratch) {
+  const Window& window = a.window;
+  const int64_t out_pitch = a.ow * a.c;
+  const Cover inside = interior(window.stride_w, window.pad_left, window.kw, a.w, a.ow);
+  for (int64_t u = begin; u < end; ++u) {
+    const int64_t image = u / a.units_per_image;
+    const Cover unit = unit_rows(a, u);
+    const Cover windows = covering(unit, window.stride_h, window.pad_top, window.kh, a.oh);
+    for (int64_t i = windows.begin; i < windows.end; ++i) {
+      const Cover rows = cover(i, window.stride_h, window.pad_top, window.kh, a.h);
+      const T* dy = a.dy + (image * a.oh + i) * out_pitch;
+      T* to = scratch + (i - windows.begin) * out_pitch;
+      const auto share = [&](int64_t j, int64_t pixels) {
+        const Cover cols = cover(j, window.stride_w, window.pad_left, window.kw, a.w);
+        const V cells = V::set1(static_cast<T>((rows.end - rows.begin) * (cols.end - cols.begin)));
+        for_vectors<V, 1>(pixels * a.c, false, [&]<int M>(auto lanes, int64_t c) {
+          lanes.store(lanes.load(dy + j * a.c + c) / cells, to + j * a.c + c);
+        });
+      };
+      for (int64_t j = 0; j < inside.begin; ++j) share(j, 1);
+      if (inside.begin < inside.end) share(inside.begin, inside.end - inside.begin);
+      for (int64_t j = inside.end; j < a.ow; ++j) share(j, 1);
+    }
+    gather_windows<V, false>(a, image, unit, windows, scratch);
+  }
+}
+
+}  // namespace
+}  // namespace sixloop
