@@ -1,5 +1,6 @@
 #include "bindings/bindings.h"
 #include "gemm/gemm.h"
+#include "gemm/microkernel.h"
 
 namespace sixloop {
 
@@ -13,6 +14,7 @@ void bind_gemm(py::module_& m) {
     const Activation act = call.activation(activation);
     return call.run([&] { return gemm(ta, tb, tbias, transpose_a, transpose_b, act); });
   });
+  m.def("fma_peak", [] { return Call::without_gil([] { return measure_fma_peak(DType::float32); }); });
 }
 
 }  // namespace sixloop

@@ -16,5 +16,7 @@ void gemm_panel_f32_14x32__avx512(const GemmTile<float>& t) { gemm_panel_tile<av
 void gemm_panel_f32_16x16__avx512(const GemmTile<float>& t) { gemm_panel_tile<avx512::F32, 16, 1>(t); }
 void gemm_panel_f64_14x16__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 14, 2>(t); }
 void gemm_panel_f64_16x8__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 16, 1>(t); }
+int64_t fma_peak_f32__avx512(int64_t rounds, float* sink) { return fma_rounds<avx512::F32>(rounds, sink); }
+int64_t fma_peak_f64__avx512(int64_t rounds, double* sink) { return fma_rounds<avx512::F64>(rounds, sink); }
 
 }  // namespace sixloop

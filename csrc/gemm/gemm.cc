@@ -1,5 +1,8 @@
 #include "gemm/gemm.h"
 
+#include <atomic>
+#include <chrono>
+
 #include "base/validate.h"
 #include "gemm/loops.h"
 
@@ -28,6 +31,28 @@ double cycles(const Kernel& row) {
 
 Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
+Kernels FmaPeak::kernels() { return GemmRows::kernels(); }
+
+double measure_fma_peak(DType dtype) {
+  return dispatch_floating(dtype, [](auto t) {
+    using T = decltype(t);
+    const auto kernel = select<FmaPeak, T>();
+    constexpr int kRuns = 50;
+    constexpr int64_t kRounds = 200000;
+    double best = 0;
+    for (int run = 0; run < kRuns; ++run) {
+      std::atomic<int64_t> operations{0};
+      const auto begin = std::chrono::steady_clock::now();
+      parallel_for(num_threads(), [&](int64_t) {
+        T sink;
+        operations += kernel(kRounds, &sink);
+      });
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      best = std::max(best, static_cast<double>(operations) / seconds.count());
+    }
+    return best;
+  });
+}
 
 template <class Kind, class T>
 const Kernel& select_tile(int64_t n, Arch arch) {

@@ -42,6 +42,18 @@ struct GemmPanel {
   static Kernels kernels();
 };
 
+// The most that the arithmetic units do: `rounds` rounds of 12 independent fused multiply-adds of whole vectors.
+// Returns their number of floating-point operations; *sink keeps the compiler from dropping them.
+struct FmaPeak {
+  static constexpr const char* name = "fma_peak";
+  template <class T>
+  using Fn = int64_t(int64_t rounds, T* sink);
+  static Kernels kernels();
+};
+
+// Floating-point operations a second of all threads in FmaPeak, the best of several short runs.
+double measure_fma_peak(DType dtype);
+
 #define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
 #include "gemm/kernels.inc"
 #undef SIXLOOP_KERNEL

@@ -8,5 +8,7 @@ void gemm_rows_f32_4x4__scalar(const GemmTile<float>& t) { gemm_rows_tile<scalar
 void gemm_rows_f64_4x4__scalar(const GemmTile<double>& t) { gemm_rows_tile<scalar::F64, 4, 4>(t); }
 void gemm_panel_f32_4x4__scalar(const GemmTile<float>& t) { gemm_panel_tile<scalar::F32, 4, 4>(t); }
 void gemm_panel_f64_4x4__scalar(const GemmTile<double>& t) { gemm_panel_tile<scalar::F64, 4, 4>(t); }
+int64_t fma_peak_f32__scalar(int64_t rounds, float* sink) { return fma_rounds<scalar::F32>(rounds, sink); }
+int64_t fma_peak_f64__scalar(int64_t rounds, double* sink) { return fma_rounds<scalar::F64>(rounds, sink); }
 
 }  // namespace sixloop
