@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import _report
+
 import sixloop
 from sixloop import Trainer, data, models, optim, schedules
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import _report
 import numpy as np
+
 import sixloop
 from sixloop import Trainer, data, models, optim, schedules
 

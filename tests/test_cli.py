@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import sixloop
 from sixloop import cli, data, inspect, models
 from sixloop.trainer import History

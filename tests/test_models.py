@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+
 from sixloop import models
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class ArrayDataset:
         if not -len(self) <= index < len(self):
             raise IndexError(f"[data] index {index} of a data set of {len(self)} samples")
         indices = np.array([index % len(self)])
-        x, y = self._deliver(indices, self._draw(seed=0, epoch=0))
+        x, y = self._deliver(indices, self._first_draws)
         return x[0], y[0]
 
     def __repr__(self) -> str:
@@ -158,6 +159,10 @@ class ArrayDataset:
             self._deliver(order[i * batch_size : (i + 1) * batch_size], draws)
             for i in range(start, count)
         )
+
+    @cached_property
+    def _first_draws(self) -> list[NDArray[np.uint64]]:
+        return self._draw(seed=0, epoch=0)
 
     def _draw(self, *, seed: int, epoch: int) -> list[NDArray[np.uint64]]:
         """Return the random numbers of an epoch for each transform, [N, draws]."""
