@@ -41,13 +41,13 @@ void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x);
 
 // The input pixels of one phase of the stride, and the filter offsets that reach them.
 struct Phase {
-  int64_t first_h, count_h;   // input rows first_h, first_h + stride_h, ...
+  int64_t first_h, count_h;  // input rows first_h, first_h + stride_h, ...
   int64_t first_w, count_w;
   struct Tap {
     int64_t kh, kw;
     int64_t shift_h, shift_w;  // output row of the i-th input row of the phase: i + shift_h; may lie outside
   };
-  std::vector<Tap> taps;       // kh, then kw ascending
+  std::vector<Tap> taps;  // kh, then kw ascending
 };
 std::vector<Phase> phases(const Conv2dParams& p);
 

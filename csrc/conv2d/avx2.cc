@@ -6,10 +6,12 @@ namespace sixloop {
 
 void depthwise_f32__avx2(const DepthwiseTile<float>& tile) { depthwise_tile<avx2::F32>(tile); }
 void depthwise_f64__avx2(const DepthwiseTile<double>& tile) { depthwise_tile<avx2::F64>(tile); }
-void depthwise_grad_weight_f32__avx2(int64_t pixels, int64_t channels, const float* const* a, const float* dy, int64_t ld, float* sum) {
+void depthwise_grad_weight_f32__avx2(int64_t pixels, int64_t channels, const float* const* a, const float* dy,
+                                     int64_t ld, float* sum) {
   depthwise_sum<avx2::F32>(pixels, channels, a, dy, ld, sum);
 }
-void depthwise_grad_weight_f64__avx2(int64_t pixels, int64_t channels, const double* const* a, const double* dy, int64_t ld, double* sum) {
+void depthwise_grad_weight_f64__avx2(int64_t pixels, int64_t channels, const double* const* a, const double* dy,
+                                     int64_t ld, double* sum) {
   depthwise_sum<avx2::F64>(pixels, channels, a, dy, ld, sum);
 }
 

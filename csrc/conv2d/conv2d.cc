@@ -71,8 +71,8 @@ Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const
   return {x[0], x[1], x[2], c, out.h, out.w, o, groups, window};
 }
 
-Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window,
-              int64_t groups, Activation activation, Conv2dAlgorithm algorithm) {
+Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
+              Activation activation, Conv2dAlgorithm algorithm) {
   check_rank4("conv2d", "x", x.shape(), "[N, H, W, C]");
   check_rank4("conv2d", "weight", w.shape(), "[KH, KW, C / groups, O]");
   check_dtypes("conv2d", "x", x, "weight", w);
@@ -117,8 +117,8 @@ Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape
   return dx;
 }
 
-Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window,
-                          int64_t groups, Conv2dAlgorithm algorithm) {
+Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window, int64_t groups,
+                          Conv2dAlgorithm algorithm) {
   constexpr const char* op = "conv2d_grad_weight";
   check_rank4(op, "x", x.shape(), "[N, H, W, C]");
   check_rank4(op, "dy", dy.shape(), "[N, OH, OW, O]");

@@ -40,12 +40,12 @@ void set_batch_invariant(bool on);
 // Checks shapes in the order rank, positive sizes, divisibility, derived sizes.
 Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups);
 
-Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window,
-              int64_t groups, Activation activation, Conv2dAlgorithm algorithm);
+Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
+              Activation activation, Conv2dAlgorithm algorithm);
 Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Window& window, int64_t groups,
                          Conv2dAlgorithm algorithm);
-Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window,
-                          int64_t groups, Conv2dAlgorithm algorithm);
+Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window, int64_t groups,
+                          Conv2dAlgorithm algorithm);
 
 // [N, OH, OW, KH * KW * C]: row (n, oh, ow) has the elements under that window, zeros for padding.
 Tensor im2col(const Tensor& x, const Window& window);

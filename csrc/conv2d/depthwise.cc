@@ -11,7 +11,8 @@ constexpr int64_t kPixels = 64;
 // Pixels of one task.
 constexpr int64_t kTaskPixels = 256;
 
-// Runs the kernel over pixels [0, count); fill(pixel, a, y) writes the pixel's tap pointers and its output row.
+// Runs the kernel over pixels [0, count); fill(first, pixels, a, y) writes the pointers to the taps
+// of pixels [first, first + pixels), pixel by pixel, and their output rows.
 template <class T, class Fill>
 void depthwise_loops(int64_t count, int64_t taps, int64_t channels, const T* w, const Epilogue<T>& epilogue,
                      const Fill& fill) {
@@ -22,7 +23,7 @@ void depthwise_loops(int64_t count, int64_t taps, int64_t channels, const T* w, 
     const int64_t end = std::min(count, (task + 1) * kTaskPixels);
     for (int64_t begin = task * kTaskPixels; begin < end; begin += kPixels) {
       const int64_t pixels = std::min(kPixels, end - begin);
-      for (int64_t i = 0; i < pixels; ++i) fill(begin + i, a.get() + i * taps, y + i);
+      fill(begin, pixels, a.get(), y);
       const bool relu = epilogue.activation == Activation::relu;
       kernel({pixels, taps, channels, a.get(), w, epilogue.bias, relu, y});
       if (!relu && epilogue.activation != Activation::none) {
@@ -45,11 +46,11 @@ template <class T>
 void depthwise_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   const Conv2dParams whole = all_channels(p);
   const Windows<T> windows(x, whole, 0, WindowTaps::offsets);
-  depthwise_loops(p.n * p.oh * p.ow, windows.taps(), p.c, w, epilogue, [&](int64_t pixel, const T** a, T** row) {
-    const typename Windows<T>::Cursor at(windows, pixel);
-    for (int64_t tap = 0; tap < windows.taps(); ++tap) a[tap] = at.at(tap);
-    *row = y + pixel * p.c;
-  });
+  depthwise_loops(p.n * p.oh * p.ow, windows.taps(), p.c, w, epilogue,
+                  [&](int64_t pixel, int64_t count, const T** a, T** rows) {
+                    windows.pointers(pixel, count, 1, a);
+                    for (int64_t i = 0; i < count; ++i) rows[i] = y + (pixel + i) * p.c;
+                  });
 }
 
 template <class T>
@@ -65,19 +66,21 @@ void depthwise_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx)
       std::copy(row, row + p.c, live.get() + i * p.c);
     }
     depthwise_loops(p.n * phase.count_h * phase.count_w, taps, p.c, live.get(), Epilogue<T>{},
-                    [&](int64_t pixel, const T** a, T** row) {
-                      const int64_t i_w = pixel % phase.count_w;
-                      const int64_t i_h = pixel / phase.count_w % phase.count_h;
-                      const int64_t n = pixel / (phase.count_w * phase.count_h);
-                      for (const Phase::Tap& tap : phase.taps) {
-                        const int64_t oh = i_h + tap.shift_h;
-                        const int64_t ow = i_w + tap.shift_w;
-                        const bool inside = oh >= 0 && oh < p.oh && ow >= 0 && ow < p.ow;
-                        *a++ = inside ? dy + ((n * p.oh + oh) * p.ow + ow) * p.c : zeros.get();
+                    [&](int64_t first, int64_t count, const T** a, T** rows) {
+                      for (int64_t pixel = first; pixel < first + count; ++pixel) {
+                        const int64_t i_w = pixel % phase.count_w;
+                        const int64_t i_h = pixel / phase.count_w % phase.count_h;
+                        const int64_t n = pixel / (phase.count_w * phase.count_h);
+                        for (const Phase::Tap& tap : phase.taps) {
+                          const int64_t oh = i_h + tap.shift_h;
+                          const int64_t ow = i_w + tap.shift_w;
+                          const bool inside = oh >= 0 && oh < p.oh && ow >= 0 && ow < p.ow;
+                          *a++ = inside ? dy + ((n * p.oh + oh) * p.ow + ow) * p.c : zeros.get();
+                        }
+                        const int64_t h = phase.first_h + i_h * p.window.stride_h;
+                        const int64_t column = phase.first_w + i_w * p.window.stride_w;
+                        *rows++ = dx + ((n * p.h + h) * p.w + column) * p.c;
                       }
-                      const int64_t h = phase.first_h + i_h * p.window.stride_h;
-                      const int64_t column = phase.first_w + i_w * p.window.stride_w;
-                      *row = dx + ((n * p.h + h) * p.w + column) * p.c;
                     });
   }
 }
@@ -99,8 +102,7 @@ void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw
     const T* a[kPixels];
     for (int64_t begin = task / taps * part_pixels; begin < end; begin += kPixels) {
       const int64_t count = std::min(kPixels, end - begin);
-      typename Windows<T>::Cursor pixel(windows, begin);
-      for (int64_t i = 0; i < count; ++i, pixel.next()) a[i] = pixel.at(tap);
+      windows.tap_pointers(begin, count, tap, a);
       kernel(count, p.c, a, dy + begin * p.c, p.c, sums.get() + task * p.c);
     }
   });
@@ -112,9 +114,9 @@ void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw
   }
 }
 
-#define SIXLOOP_INSTANTIATE(T)                                                                            \
-  template void depthwise_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*);       \
-  template void depthwise_grad_input(const Conv2dParams&, const T*, const T*, T*);                        \
+#define SIXLOOP_INSTANTIATE(T)                                                                      \
+  template void depthwise_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*); \
+  template void depthwise_grad_input(const Conv2dParams&, const T*, const T*, T*);                  \
   template void depthwise_grad_weight(const Conv2dParams&, const T*, const T*, T*);
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)

@@ -5,45 +5,6 @@
 #include "conv2d/geometry.h"
 
 namespace sixloop {
-namespace {
-
-// Copies `count` elements from each pixel's window to rows of `mr`; for the usual tiles the length is a constant.
-template <class T, int kCount>
-void copy_windows(typename Windows<T>::Cursor pixel, int64_t pixels, int64_t tap, int64_t offset, int64_t, int64_t mr,
-                  T* out) {
-  for (int64_t k = 0; k < pixels; ++k, pixel.next(), out += mr) std::memcpy(out, pixel.at(tap) + offset, kCount * sizeof(T));
-}
-
-template <class T>
-void copy_windows_any(typename Windows<T>::Cursor pixel, int64_t pixels, int64_t tap, int64_t offset, int64_t count,
-                      int64_t mr, T* out) {
-  for (int64_t k = 0; k < pixels; ++k, pixel.next(), out += mr) {
-    const T* in = pixel.at(tap) + offset;
-    for (int64_t i = 0; i < count; ++i) out[i] = in[i];
-  }
-}
-
-template <class T>
-void copy_windows(const typename Windows<T>::Cursor& pixel, int64_t pixels, int64_t tap, int64_t offset, int64_t count,
-                  int64_t mr, T* out) {
-  switch (count) {
-    case 4:
-      return copy_windows<T, 4>(pixel, pixels, tap, offset, count, mr, out);
-    case 6:
-      return copy_windows<T, 6>(pixel, pixels, tap, offset, count, mr, out);
-    case 12:
-      return copy_windows<T, 12>(pixel, pixels, tap, offset, count, mr, out);
-    case 14:
-      return copy_windows<T, 14>(pixel, pixels, tap, offset, count, mr, out);
-    case 16:
-      return copy_windows<T, 16>(pixel, pixels, tap, offset, count, mr, out);
-    default:
-      return copy_windows_any<T>(pixel, pixels, tap, offset, count, mr, out);
-  }
-}
-
-}  // namespace
-
 int64_t pixel_parts(int64_t pixels, int64_t result_bytes) {
   // Shorter sums are more accurate and give more tasks; each part costs a buffer of the result's size.
   constexpr int64_t kPixelsPerPart = 2048;
@@ -100,14 +61,10 @@ void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
     Epilogue<T> part = epilogue;
     if (part.bias != nullptr) part.bias += group * columns;
     T* out = y + group * columns;
-    gemm_rows_loops(p.n * p.oh * p.ow, b, part, false,
-                    [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
-                      typename Windows<T>::Cursor pixel(windows, row);
-                      for (int64_t i = 0; i < count; ++i, pixel.next()) {
-                        for (int64_t tap = 0; tap < windows.taps(); ++tap) a[tap * mr + i] = pixel.at(tap);
-                        c[i] = out + (row + i) * p.o;
-                      }
-                    });
+    gemm_rows_loops(p.n * p.oh * p.ow, b, part, false, [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
+      windows.pointers(row, count, mr, a);
+      for (int64_t i = 0; i < count; ++i) c[i] = out + (row + i) * p.o;
+    });
   }
 }
 
@@ -119,6 +76,7 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
   Buffer<T> zeros(std::max<int64_t>(steps, 1));
   std::fill(zeros.get(), zeros.get() + steps, T{0});
   for (const Phase& phase : phases(p)) {
+    const int64_t taps = static_cast<int64_t>(phase.taps.size());
     for (int64_t group = 0; group < p.groups; ++group) {
       MatrixB<T> b;
       b.kc = steps;
@@ -130,32 +88,32 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
       }
       const T* in = dy + group * steps;
       T* out = dx + group * columns;
-      gemm_rows_loops(
-          p.n * phase.count_h * phase.count_w, b, Epilogue<T>{}, false,
-          [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
-            int64_t i_w = row % phase.count_w;
-            int64_t i_h = row / phase.count_w % phase.count_h;
-            int64_t n = row / (phase.count_w * phase.count_h);
-            for (int64_t i = 0; i < count; ++i) {
-              int64_t index = 0;
-              for (const Phase::Tap& tap : phase.taps) {
-                const int64_t oh = i_h + tap.shift_h;
-                const int64_t ow = i_w + tap.shift_w;
-                const bool inside = oh >= 0 && oh < p.oh && ow >= 0 && ow < p.ow;
-                a[index++ * mr + i] = inside ? in + ((n * p.oh + oh) * p.ow + ow) * p.o : zeros.get();
-              }
-              const int64_t h = phase.first_h + i_h * p.window.stride_h;
-              const int64_t column = phase.first_w + i_w * p.window.stride_w;
-              c[i] = out + ((n * p.h + h) * p.w + column) * p.c;
-              if (++i_w == phase.count_w) {
-                i_w = 0;
-                if (++i_h == phase.count_h) {
-                  i_h = 0;
-                  ++n;
-                }
-              }
-            }
-          });
+      gemm_rows_loops(p.n * phase.count_h * phase.count_w, b, Epilogue<T>{}, false,
+                      [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
+                        int64_t i_w = row % phase.count_w;
+                        int64_t i_h = row / phase.count_w % phase.count_h;
+                        int64_t n = row / (phase.count_w * phase.count_h);
+                        for (int64_t i = 0; i < count; ++i) {
+                          const T** pointer = a + i / mr * taps * mr + i % mr;
+                          for (const Phase::Tap& tap : phase.taps) {
+                            const int64_t oh = i_h + tap.shift_h;
+                            const int64_t ow = i_w + tap.shift_w;
+                            const bool inside = oh >= 0 && oh < p.oh && ow >= 0 && ow < p.ow;
+                            *pointer = inside ? in + ((n * p.oh + oh) * p.ow + ow) * p.o : zeros.get();
+                            pointer += mr;
+                          }
+                          const int64_t h = phase.first_h + i_h * p.window.stride_h;
+                          const int64_t column = phase.first_w + i_w * p.window.stride_w;
+                          c[i] = out + ((n * p.h + h) * p.w + column) * p.c;
+                          if (++i_w == phase.count_w) {
+                            i_w = 0;
+                            if (++i_h == phase.count_h) {
+                              i_h = 0;
+                              ++n;
+                            }
+                          }
+                        }
+                      });
     }
   }
 }
@@ -176,13 +134,12 @@ void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
     const int64_t parts = pixel_parts(pixels, rows * columns * static_cast<int64_t>(sizeof(T)));
     gemm_panel_loops(rows, b, Epilogue<T>{}, dw + group * columns, p.o, parts,
                      [&](int64_t row, int64_t count, int64_t k, int64_t kc, int64_t mr, T* panel) {
-                       const typename Windows<T>::Cursor pixel(windows, k);
                        int64_t done = 0;
                        while (done < count) {  // the part of the tile that lies in one tap
                          const int64_t tap = (row + done) / windows.run();
                          const int64_t offset = (row + done) % windows.run();
                          const int64_t length = std::min(count - done, windows.run() - offset);
-                         copy_windows<T>(pixel, kc, tap, offset, length, mr, panel + done);
+                         windows.copy(k, kc, tap, offset, length, panel + done, mr);
                          done += length;
                        }
                        if (count < mr) {
@@ -192,9 +149,9 @@ void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   }
 }
 
-#define SIXLOOP_INSTANTIATE(T)                                                                         \
-  template void direct_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*);       \
-  template void direct_grad_input(const Conv2dParams&, const T*, const T*, T*);                        \
+#define SIXLOOP_INSTANTIATE(T)                                                                   \
+  template void direct_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*); \
+  template void direct_grad_input(const Conv2dParams&, const T*, const T*, T*);                  \
   template void direct_grad_weight(const Conv2dParams&, const T*, const T*, T*);
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)

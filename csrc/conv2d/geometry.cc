@@ -65,27 +65,101 @@ Windows<T>::Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps
 }
 
 template <class T>
-Windows<T>::Cursor::Cursor(const Windows& windows, int64_t pixel)
-    : s_(windows),
-      n_(pixel / (windows.p_.oh * windows.p_.ow)),
-      oh_(pixel / windows.p_.ow % windows.p_.oh),
-      ow_(pixel % windows.p_.ow) {}
-
-template <class T>
-const T* Windows<T>::Cursor::at(int64_t tap) const {
-  const int64_t y = oh_ * s_.p_.window.stride_h + s_.tap_h_[static_cast<size_t>(tap)];
-  const int64_t x = ow_ * s_.p_.window.stride_w + s_.tap_w_[static_cast<size_t>(tap)];
-  if (!s_.rows_ && (y < 0 || y >= s_.h_ || x < 0 || x >= s_.w_)) return s_.storage_->get();
-  return s_.x_ + ((n_ * s_.h_ + y) * s_.w_ + x) * s_.p_.c;
+template <class F>
+void Windows<T>::for_stretches(int64_t first, int64_t count, int64_t tap, F&& f) const {
+  const Window& win = p_.window;
+  const int64_t shift_h = tap_h_[static_cast<size_t>(tap)];
+  const int64_t shift_w = tap_w_[static_cast<size_t>(tap)];
+  // Output columns [inside_begin, inside_end) read columns [0, w) of the array; all of them in a padded copy.
+  int64_t inside_begin = 0;
+  int64_t inside_end = p_.ow;
+  if (!rows_) {
+    if (shift_w < 0) inside_begin = std::min(p_.ow, (-shift_w + win.stride_w - 1) / win.stride_w);
+    const int64_t room = w_ - 1 - shift_w;
+    inside_end = room < 0 ? 0 : std::min(p_.ow, room / win.stride_w + 1);
+    inside_end = std::max(inside_begin, inside_end);
+  }
+  int64_t ow = first % p_.ow;
+  int64_t oh = first / p_.ow % p_.oh;
+  int64_t n = first / (p_.ow * p_.oh);
+  while (count > 0) {
+    const int64_t end = std::min(p_.ow, ow + count);
+    const int64_t y = oh * win.stride_h + shift_h;
+    const bool row_inside = rows_ || (y >= 0 && y < h_);
+    const int64_t begin_inside = row_inside ? std::clamp(inside_begin, ow, end) : end;
+    const int64_t end_inside = row_inside ? std::clamp(inside_end, begin_inside, end) : end;
+    if (begin_inside > ow) f(static_cast<const T*>(storage_->get()), int64_t{0}, begin_inside - ow);
+    if (end_inside > begin_inside) {
+      f(x_ + ((n * h_ + y) * w_ + begin_inside * win.stride_w + shift_w) * p_.c, win.stride_w * p_.c,
+        end_inside - begin_inside);
+    }
+    if (end > end_inside) f(static_cast<const T*>(storage_->get()), int64_t{0}, end - end_inside);
+    count -= end - ow;
+    ow = 0;
+    if (++oh == p_.oh) {
+      oh = 0;
+      ++n;
+    }
+  }
 }
 
 template <class T>
-void Windows<T>::Cursor::next() {
-  if (++ow_ < s_.p_.ow) return;
-  ow_ = 0;
-  if (++oh_ < s_.p_.oh) return;
-  oh_ = 0;
-  ++n_;
+void Windows<T>::pointers(int64_t first, int64_t count, int64_t mr, const T** a) const {
+  for (int64_t tap = 0; tap < taps_; ++tap) {
+    const T** out = a + tap * mr;
+    int64_t lane = 0;
+    for_stretches(first, count, tap, [&](const T* pointer, int64_t step, int64_t length) {
+      while (length > 0) {
+        const int64_t stop = std::min(mr, lane + length);
+        length -= stop - lane;
+        for (; lane < stop; ++lane, pointer += step) out[lane] = pointer;
+        if (lane == mr) {
+          lane = 0;
+          out += taps_ * mr;
+        }
+      }
+    });
+  }
+}
+
+template <class T>
+void Windows<T>::tap_pointers(int64_t first, int64_t count, int64_t tap, const T** a) const {
+  for_stretches(first, count, tap, [&](const T* pointer, int64_t step, int64_t length) {
+    for (int64_t i = 0; i < length; ++i) *a++ = pointer + i * step;
+  });
+}
+
+namespace {
+
+// The usual tiles have a constant length: their copies are a few vector moves.
+template <class T, int64_t kLength>
+struct CopyRows {
+  static void run(const T* in, int64_t step, int64_t count, int64_t length, T* out, int64_t ld) {
+    for (int64_t i = 0; i < count; ++i, in += step, out += ld) {
+      if constexpr (kLength > 0) {
+        std::memcpy(out, in, kLength * sizeof(T));
+      } else {
+        for (int64_t j = 0; j < length; ++j) out[j] = in[j];
+      }
+    }
+  }
+};
+
+}  // namespace
+
+template <class T>
+void Windows<T>::copy(int64_t first, int64_t count, int64_t tap, int64_t offset, int64_t length, T* out,
+                      int64_t ld) const {
+  const auto run = length == 4    ? CopyRows<T, 4>::run
+                   : length == 6  ? CopyRows<T, 6>::run
+                   : length == 12 ? CopyRows<T, 12>::run
+                   : length == 14 ? CopyRows<T, 14>::run
+                   : length == 16 ? CopyRows<T, 16>::run
+                                  : CopyRows<T, 0>::run;
+  for_stretches(first, count, tap, [&](const T* pointer, int64_t step, int64_t pixels) {
+    run(pointer + offset, step, pixels, length, out, ld);
+    out += pixels * ld;
+  });
 }
 
 template class Windows<float>;

@@ -25,27 +25,26 @@ class Windows {
   int64_t taps() const { return taps_; }
   int64_t run() const { return run_; }
 
-  // Iterates over output pixels in ascending order.
-  class Cursor {
-   public:
-    Cursor(const Windows& windows, int64_t pixel);
-    const T* at(int64_t tap) const;
-    void next();
-
-   private:
-    const Windows& s_;
-    int64_t n_, oh_, ow_;
-  };
+  // For the i-th of pixels [first, first + count): the pointer to tap t goes to a[(i / mr * taps + t) * mr + i % mr].
+  void pointers(int64_t first, int64_t count, int64_t mr, const T** a) const;
+  // For the i-th of pixels [first, first + count): its pointer to one tap goes to a[i].
+  void tap_pointers(int64_t first, int64_t count, int64_t tap, const T** a) const;
+  // Copies elements [offset, offset + length) of one tap of pixels [first, first + count) to rows of `out`, ld apart.
+  void copy(int64_t first, int64_t count, int64_t tap, int64_t offset, int64_t length, T* out, int64_t ld) const;
 
  private:
+  // Calls f(pointer, step, count) for the stretches of pixels whose pointers to a tap lie a fixed step apart.
+  template <class F>
+  void for_stretches(int64_t first, int64_t count, int64_t tap, F&& f) const;
+
   static constexpr int64_t kFewChannels = 16;
 
   const Conv2dParams& p_;
   const T* x_;
-  int64_t h_, w_;            // of the array that x_ points to
-  int64_t top_, left_;       // padding that is not part of that array
+  int64_t h_, w_;       // of the array that x_ points to
+  int64_t top_, left_;  // padding that is not part of that array
   int64_t taps_, run_;
-  bool rows_;                // a tap is a filter row
+  bool rows_;  // a tap is a filter row
   std::vector<int64_t> tap_h_, tap_w_;
   std::optional<Buffer<T>> storage_;  // the padded copy, or the run of zeros that padding points to
 };

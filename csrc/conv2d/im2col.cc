@@ -21,9 +21,7 @@ MatrixB<T> group_weights(const Conv2dParams& p, const T* w, int64_t group, int64
   return b;
 }
 
-int64_t window_size(const Conv2dParams& p) {
-  return Shape{p.window.kh, p.window.kw, p.c / p.groups}.size();
-}
+int64_t window_size(const Conv2dParams& p) { return Shape{p.window.kh, p.window.kw, p.c / p.groups}.size(); }
 
 }  // namespace
 
@@ -31,17 +29,12 @@ template <class T>
 void write_im2col(const Conv2dParams& p, const T* x, int64_t group, T* col) {
   const Windows<T> windows(x, p, group);
   const int64_t row = windows.taps() * windows.run();
-  const size_t bytes = static_cast<size_t>(windows.run()) * sizeof(T);
-  parallel_ranges(p.n * p.oh * p.ow, std::max<int64_t>(1, kGrain / std::max<int64_t>(row, 1)),
-                  [&](int64_t begin, int64_t end) {
-                    typename Windows<T>::Cursor pixel(windows, begin);
-                    T* out = col + begin * row;
-                    for (int64_t i = begin; i < end; ++i, pixel.next()) {
-                      for (int64_t tap = 0; tap < windows.taps(); ++tap, out += windows.run()) {
-                        std::memcpy(out, pixel.at(tap), bytes);
-                      }
-                    }
-                  });
+  parallel_ranges(
+      p.n * p.oh * p.ow, std::max<int64_t>(1, kGrain / std::max<int64_t>(row, 1)), [&](int64_t begin, int64_t end) {
+        for (int64_t tap = 0; tap < windows.taps(); ++tap) {
+          windows.copy(begin, end - begin, tap, 0, windows.run(), col + begin * row + tap * windows.run(), row);
+        }
+      });
 }
 
 template <class T>
@@ -50,26 +43,26 @@ void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x) {
   const int64_t row = window_size(p);
   const std::vector<Phase> all = phases(p);
   for (const Phase& phase : all) {
-    parallel_ranges(
-        p.n * phase.count_h * phase.count_w, std::max<int64_t>(1, kGrain / std::max<int64_t>(row, 1)),
-        [&](int64_t begin, int64_t end) {
-          for (int64_t pixel = begin; pixel < end; ++pixel) {
-            const int64_t i_w = pixel % phase.count_w;
-            const int64_t i_h = pixel / phase.count_w % phase.count_h;
-            const int64_t n = pixel / (phase.count_w * phase.count_h);
-            const int64_t h = phase.first_h + i_h * p.window.stride_h;
-            const int64_t column = phase.first_w + i_w * p.window.stride_w;
-            T* out = x + ((n * p.h + h) * p.w + column) * p.c + group * channels;
-            std::fill(out, out + channels, T{0});
-            for (const Phase::Tap& tap : phase.taps) {
-              const int64_t oh = i_h + tap.shift_h;
-              const int64_t ow = i_w + tap.shift_w;
-              if (oh < 0 || oh >= p.oh || ow < 0 || ow >= p.ow) continue;
-              const T* in = col + ((n * p.oh + oh) * p.ow + ow) * row + (tap.kh * p.window.kw + tap.kw) * channels;
-              for (int64_t c = 0; c < channels; ++c) out[c] += in[c];
-            }
-          }
-        });
+    parallel_ranges(p.n * phase.count_h * phase.count_w, std::max<int64_t>(1, kGrain / std::max<int64_t>(row, 1)),
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t pixel = begin; pixel < end; ++pixel) {
+                        const int64_t i_w = pixel % phase.count_w;
+                        const int64_t i_h = pixel / phase.count_w % phase.count_h;
+                        const int64_t n = pixel / (phase.count_w * phase.count_h);
+                        const int64_t h = phase.first_h + i_h * p.window.stride_h;
+                        const int64_t column = phase.first_w + i_w * p.window.stride_w;
+                        T* out = x + ((n * p.h + h) * p.w + column) * p.c + group * channels;
+                        std::fill(out, out + channels, T{0});
+                        for (const Phase::Tap& tap : phase.taps) {
+                          const int64_t oh = i_h + tap.shift_h;
+                          const int64_t ow = i_w + tap.shift_w;
+                          if (oh < 0 || oh >= p.oh || ow < 0 || ow >= p.ow) continue;
+                          const T* in =
+                              col + ((n * p.oh + oh) * p.ow + ow) * row + (tap.kh * p.window.kw + tap.kw) * channels;
+                          for (int64_t c = 0; c < channels; ++c) out[c] += in[c];
+                        }
+                      }
+                    });
   }
 }
 
@@ -138,11 +131,11 @@ void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   }
 }
 
-#define SIXLOOP_INSTANTIATE(T)                                                                         \
-  template void write_im2col(const Conv2dParams&, const T*, int64_t, T*);                              \
-  template void add_col2im(const Conv2dParams&, const T*, int64_t, T*);                                \
-  template void im2col_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*);       \
-  template void im2col_grad_input(const Conv2dParams&, const T*, const T*, T*);                        \
+#define SIXLOOP_INSTANTIATE(T)                                                                   \
+  template void write_im2col(const Conv2dParams&, const T*, int64_t, T*);                        \
+  template void add_col2im(const Conv2dParams&, const T*, int64_t, T*);                          \
+  template void im2col_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*); \
+  template void im2col_grad_input(const Conv2dParams&, const T*, const T*, T*);                  \
   template void im2col_grad_weight(const Conv2dParams&, const T*, const T*, T*);
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)

@@ -6,10 +6,12 @@ namespace sixloop {
 
 void depthwise_f32__scalar(const DepthwiseTile<float>& tile) { depthwise_tile<scalar::F32>(tile); }
 void depthwise_f64__scalar(const DepthwiseTile<double>& tile) { depthwise_tile<scalar::F64>(tile); }
-void depthwise_grad_weight_f32__scalar(int64_t pixels, int64_t channels, const float* const* a, const float* dy, int64_t ld, float* sum) {
+void depthwise_grad_weight_f32__scalar(int64_t pixels, int64_t channels, const float* const* a, const float* dy,
+                                       int64_t ld, float* sum) {
   depthwise_sum<scalar::F32>(pixels, channels, a, dy, ld, sum);
 }
-void depthwise_grad_weight_f64__scalar(int64_t pixels, int64_t channels, const double* const* a, const double* dy, int64_t ld, double* sum) {
+void depthwise_grad_weight_f64__scalar(int64_t pixels, int64_t channels, const double* const* a, const double* dy,
+                                       int64_t ld, double* sum) {
   depthwise_sum<scalar::F64>(pixels, channels, a, dy, ld, sum);
 }
 

@@ -61,7 +61,8 @@ const Kernel& select_tile(int64_t n, Arch arch) {
   double best_cost = 0;
   for (const Kernel& row : Kind::kernels()) {
     if (row.kind != first.kind || row.dtype != first.dtype || row.isa != first.isa) continue;
-    const double cost = static_cast<double>(ceil_div(std::max<int64_t>(n, 1), row.facts.nr)) * cycles(row) / row.facts.mr;
+    const double cost =
+        static_cast<double>(ceil_div(std::max<int64_t>(n, 1), row.facts.nr)) * cycles(row) / row.facts.mr;
     if (best_cost == 0 || cost < best_cost * 0.999) {
       best = &row;
       best_cost = cost;

@@ -11,7 +11,8 @@ std::vector<KBlock> k_blocks(int64_t taps, int64_t kc) {
       for (int64_t k = 0; k < kc; k += step) blocks.push_back({tap, 1, k, std::min(step, kc - k)});
     }
   } else {
-    const int64_t step = std::max<int64_t>(1, kBlockSteps / std::max<int64_t>(kc, 1));
+    const int64_t most = std::max<int64_t>(1, kBlockSteps / std::max<int64_t>(kc, 1));
+    const int64_t step = ceil_div(taps, std::max<int64_t>(1, ceil_div(taps, most)));
     for (int64_t tap = 0; tap < taps; tap += step) blocks.push_back({tap, std::min(step, taps - tap), 0, kc});
   }
   // No steps at all still make one block: it writes zeros and the epilogue.
@@ -20,8 +21,8 @@ std::vector<KBlock> k_blocks(int64_t taps, int64_t kc) {
 }
 
 template <class T>
-void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr, T* panels) {
-  const int64_t panel_size = block.taps * block.kc * nr;
+void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr, int64_t panel_size,
+            T* panels) {
   const int64_t whole = columns / nr * nr;
   const int64_t rest = columns - whole;
   for (int64_t tap = 0; tap < block.taps; ++tap) {
@@ -65,8 +66,8 @@ void pack_a(const T* a, int64_t ld, int64_t rows, int64_t kc, int64_t mr, T* pan
   }
 }
 
-template void pack_b(const MatrixB<float>&, const KBlock&, int64_t, int64_t, int64_t, float*);
-template void pack_b(const MatrixB<double>&, const KBlock&, int64_t, int64_t, int64_t, double*);
+template void pack_b(const MatrixB<float>&, const KBlock&, int64_t, int64_t, int64_t, int64_t, float*);
+template void pack_b(const MatrixB<double>&, const KBlock&, int64_t, int64_t, int64_t, int64_t, double*);
 template void pack_a(const float*, int64_t, int64_t, int64_t, int64_t, float*);
 template void pack_a(const double*, int64_t, int64_t, int64_t, int64_t, double*);
 

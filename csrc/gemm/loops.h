@@ -45,9 +45,9 @@ struct KBlock {
   int64_t kc;
 };
 
-// Blocks of at most kBlockSteps steps where kc allows it: a panel of B of that length stays in the
-// first-level cache while the tiles of a task pass over it.
-constexpr int64_t kBlockSteps = 512;
+// Blocks of about equal length, at most kBlockSteps steps: a panel of B of that length stays in the first- or
+// second-level cache while the tiles of a task pass over it. 640 keeps nine taps of 64 channels in one block.
+constexpr int64_t kBlockSteps = 640;
 std::vector<KBlock> k_blocks(int64_t taps, int64_t kc);
 
 // Tasks that a call is cut into where it is large enough: with two threads a last task of 1/16 is at most 6%.
@@ -70,14 +70,16 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 template <class T>
 int64_t rows_per_task(int64_t m_tiles, int64_t mr, int64_t steps) {
   constexpr int64_t kCacheBytes = 256 << 10;
-  const int64_t rows = std::clamp<int64_t>(kCacheBytes / (std::clamp<int64_t>(steps, 1, kBlockSteps) * static_cast<int64_t>(sizeof(T))), 48, 384);
+  const int64_t rows = std::clamp<int64_t>(
+      kCacheBytes / (std::clamp<int64_t>(steps, 1, kBlockSteps) * static_cast<int64_t>(sizeof(T))), 48, 384);
   return std::max<int64_t>(std::min(ceil_div(rows, mr), ceil_div(m_tiles, kTasks)), 1);
 }
 
-// Copies columns [j, j + columns) of one block of B to panels of nr columns, one after the other, each
+// Copies columns [j, j + columns) of one block of B to panels of nr columns, panel_size elements apart, each
 // [steps of the block][nr] with zeros beyond the last column.
 template <class T>
-void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr, T* panels);
+void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr, int64_t panel_size,
+            T* panels);
 
 // Copies rows x kc elements of a transposed A, element (i, k) being a[k * ld + i], to `panel` as [kc][mr], zeros
 // beyond rows.
@@ -144,8 +146,9 @@ class TileRunner {
   alignas(64) T edge_[kMaxMr * kMaxNr] = {};
 };
 
-// C = A B where the rows of A are given by pointers. fill(row, count, mr, a, c) writes, for rows
-// [row, row + count), the pointer to tap t of row i to a[t * mr + i] and the start of its output row to c[i].
+// C = A B where the rows of A are given by pointers. fill(row, count, mr, a, c) writes, for the i-th of rows
+// [row, row + count), the pointer to tap t to a[(i / mr * taps + t) * mr + i % mr] and the start of its output row
+// to c[i].
 //
 // compact_rows: copy the rows of a task, block by block, next to each other first. For rows that lie so far apart
 // that they share cache sets and pages.
@@ -175,11 +178,13 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
   std::optional<Buffer<T>> packed;
   if (!pack_in_task) {
     packed.emplace(panels * b.steps() * nr);
-    parallel_for(ceil_div(panels, panels_per_pack), [&](int64_t group) {
-      const int64_t panel = group * panels_per_pack;
+    const int64_t steps = b.steps();
+    parallel_for(ceil_div(panels, panels_per_pack) * static_cast<int64_t>(blocks.size()), [&](int64_t task) {
+      const KBlock& block = blocks[static_cast<size_t>(task) % blocks.size()];
+      const int64_t panel = task / static_cast<int64_t>(blocks.size()) * panels_per_pack;
       const int64_t j = panel * nr;
-      pack_b(b, KBlock{0, taps, 0, b.kc}, j, std::min(nr * panels_per_pack, b.n - j), nr,
-             packed->get() + panel * b.steps() * nr);
+      pack_b(b, block, j, std::min(nr * panels_per_pack, b.n - j), nr, steps * nr,
+             packed->get() + (panel * steps + block.tap * b.kc + block.k) * nr);
     });
   }
   int64_t longest = 0;
@@ -194,13 +199,12 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
 
     Buffer<const T*> a(tiles * taps * mr);
     Buffer<T*> c(tiles * mr);
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t first = (tile_begin + t) * mr;
-      const int64_t count = std::min(mr, m - first);
-      const T** rows = a.get() + t * taps * mr;
-      fill(first, count, mr, rows, c.get() + t * mr);
+    const int64_t task_rows = std::min(m - tile_begin * mr, tiles * mr);
+    fill(tile_begin * mr, task_rows, mr, a.get(), c.get());
+    if (const int64_t live = task_rows - (tiles - 1) * mr; live < mr) {
+      const T** rows = a.get() + (tiles - 1) * taps * mr;
       for (int64_t tap = 0; tap < taps; ++tap) {
-        for (int64_t i = count; i < mr; ++i) rows[tap * mr + i] = rows[tap * mr];
+        for (int64_t i = live; i < mr; ++i) rows[tap * mr + i] = rows[tap * mr];
       }
     }
     std::optional<Buffer<T>> panel_buffer;
@@ -244,7 +248,8 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
           if (panel >= first_packed + panels_per_pack) {
             // Several panels at once: longer runs of each row of B are read.
             first_packed = panel;
-            pack_b(b, block, j, std::min({b.n, panel_end * nr, j + panels_per_pack * nr}) - j, nr, panel_buffer->get());
+            pack_b(b, block, j, std::min({b.n, panel_end * nr, j + panels_per_pack * nr}) - j, nr,
+                   block.taps * block.kc * nr, panel_buffer->get());
           }
           tile.b = panel_buffer->get() + (panel - first_packed) * block.taps * block.kc * nr;
         }
@@ -334,7 +339,7 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
           tile.b = b.tap_data[0] + k * b.ld + j;
           tile.ldb = b.ld;
         } else {
-          pack_b(b, KBlock{0, 1, k, kc}, j, columns, nr, panel_buffer.get());
+          pack_b(b, KBlock{0, 1, k, kc}, j, columns, nr, kc * nr, panel_buffer.get());
           tile.b = panel_buffer.get();
           tile.ldb = nr;
         }

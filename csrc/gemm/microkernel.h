@@ -13,17 +13,17 @@ namespace sixloop {
 // range of k into several calls that accumulate changes no bit.
 template <class T>
 struct GemmTile {
-  int64_t taps;           // taps * kc steps
+  int64_t taps;  // taps * kc steps
   int64_t kc;
-  const T* const* a;      // GemmRows: row i of tap t is a[t * MR + i] + a_offset, kc dense elements
+  const T* const* a;  // GemmRows: row i of tap t is a[t * MR + i] + a_offset, kc dense elements
   int64_t a_offset;
-  const T* a_panel;       // GemmPanel: element (i, k) is a_panel[k * MR + i]
-  const T* b;             // step s has NR dense elements at b + s * ldb
+  const T* a_panel;  // GemmPanel: element (i, k) is a_panel[k * MR + i]
+  const T* b;        // step s has NR dense elements at b + s * ldb
   int64_t ldb;
-  T* const* c;            // row i: NR dense elements at c[i]; rows may coincide where their results are unwanted
-  bool accumulate;        // continue the accumulators that c holds, else begin with zero
-  const T* bias;          // NR values added after the last step, or null
-  bool relu;              // then y = max(y, 0), with NaN going through
+  T* const* c;      // row i: NR dense elements at c[i]; rows may coincide where their results are unwanted
+  bool accumulate;  // continue the accumulators that c holds, else begin with zero
+  const T* bias;    // NR values added after the last step, or null
+  bool relu;        // then y = max(y, 0), with NaN going through
 };
 
 // A is read through row pointers: an image without im2col, or a matrix as it lies.
