@@ -8,13 +8,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+
 import sixloop
 from comparators import assert_same_bits
 
 SEED = int(os.environ.get("SIXLOOP_TEST_SEED", "20260612"))
 THREADS = (1, 2, 3, 7)
+
+
+# The same examples in every run; `--hypothesis-profile=explore` tries others, and more of them.
+hypothesis.settings.register_profile("repeat", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("repeat")
 
 
 def pytest_report_header() -> str:

@@ -12,10 +12,11 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+
 import reference
 import sixloop
 from comparators import assert_exact, assert_same_bits, assert_within
-from hypothesis import HealthCheck, given, settings
 from sixloop import ops
 
 F32 = np.float32
@@ -32,11 +33,16 @@ POOLED = ones(2, 3, 3, 4)
 KEY = {"seed": 1, "purpose": 2, "step": 3}
 
 
+def _check_tag(text: str, name: str) -> None:
+    tag = name.removesuffix("_output_shape")  # speaks for its op
+    assert text.startswith(f"[{tag}]"), text
+
+
 def _refuses(error: type[BaseException], tag: str, fragments: tuple[str, ...], call: Any) -> None:
     with pytest.raises(error) as caught:
         call()
     text = str(caught.value)
-    assert text.startswith(f"[{tag}]"), text
+    _check_tag(text, tag)
     for fragment in fragments:
         assert fragment in text, f"no {fragment!r} in: {text}"
 
@@ -388,13 +394,17 @@ def test_numbers_that_are_absurdly_large(name, option):
             try:
                 result = WINDOWED[name](**{option: value})
             except ValueError as error:
-                assert str(error).startswith(f"[{name}]"), error
+                _check_tag(str(error), name)
             except MemoryError:
                 assert option == "padding"
             else:
+                if name.endswith("_output_shape"):
+                    assert result == reference.conv2d_output_shape(
+                        X.shape, W.shape, **{option: value}
+                    )
+                    continue
                 assert option == "strides" and "grad" not in name, (name, option, value)
-                shape = result if isinstance(result, tuple) else result.shape
-                assert 1 in shape[1:3]
+                assert 1 in result.shape[1:3]
 
 
 @pytest.mark.parametrize("name, option", WINDOW_OPTIONS)
@@ -405,12 +415,12 @@ def test_what_is_no_whole_number(name, option):
         for value in [bad] if option == "groups" else [bad, (bad, 1), (1, bad)]:
             with pytest.raises((TypeError, ValueError)) as caught:
                 WINDOWED[name](**{option: value})
-            assert str(caught.value).startswith(f"[{name}]"), caught.value
+            _check_tag(str(caught.value), name)
     if option != "groups":
         for value in [(), (1,), (1, 2, 3), ((1, 2), (3,)), ((1, 2, 3), 1), [[1], [2]]]:
             with pytest.raises((TypeError, ValueError)) as caught:
                 WINDOWED[name](**{option: value})
-            assert str(caught.value).startswith(f"[{name}]"), caught.value
+            _check_tag(str(caught.value), name)
     if (name, option) != ("max_pool2d", "strides") and option != "strides":
         with pytest.raises((TypeError, ValueError)):
             WINDOWED[name](**{option: None})
@@ -471,7 +481,7 @@ def test_shape_arguments(shape):
     }.items():
         with pytest.raises((TypeError, ValueError)) as caught:
             call()
-        assert str(caught.value).startswith(f"[{tag}]"), caught.value
+        _check_tag(str(caught.value), tag)
 
 
 # ---------------------------------------------------------------------------- memory and its limits
@@ -643,7 +653,7 @@ def _conv_arguments(data: st.DataObject) -> tuple[list[Any], dict[str, Any], tup
     x, w_shape = (n, h, w, groups * i), (kh, kw, i, groups * o)
     try:
         y = reference.conv2d_output_shape(x, w_shape, **options)
-        y = y if math.prod(y) < 10**6 else (n, 1, 1, o)
+        y = y if min(y) >= 0 and max(y) < 100 else (n, 1, 1, o)
     except Exception:
         y = (n, 1, 1, groups * o)
     return [x, w_shape, y], options, (groups * o,)
@@ -676,7 +686,7 @@ def _draw_call(data: st.DataObject, name: str) -> tuple[list[Any], dict[str, Any
         pool = _sometimes(data, _good_pairs, _pairs)
         try:
             y = reference.pool2d_output_shape(shape, pool, **options)
-            y = y if math.prod(y) < 10**6 else shape
+            y = y if min(y) >= 0 and max(y) < 100 else shape
         except Exception:
             y = shape
         arrays = _fitting(data, y, shape)
@@ -737,7 +747,6 @@ FUZZED = [
 @pytest.mark.parametrize("name", FUZZED)
 @settings(
     max_examples=120,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())
@@ -764,7 +773,7 @@ def test_any_arguments(name, data):
         assert_within(one, other, bound, dtype)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     n=_numbers,
     seed=st.one_of(st.integers(-5, 2**65), _numbers),

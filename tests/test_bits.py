@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import reference
 import sixloop
 from comparators import assert_same_bits

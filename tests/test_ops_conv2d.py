@@ -7,9 +7,10 @@ import math
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+
 import reference
 from comparators import assert_exact, assert_gradient, assert_same_bits, assert_within, dot_bound
-from hypothesis import assume, given, settings
 from shapes import CONVS, LARGE_CONVS, Conv
 from sixloop import ops
 
@@ -190,7 +191,7 @@ def _conv_cases() -> st.SearchStrategy[Conv]:
     )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     case=_conv_cases(),
     algorithm=st.sampled_from(ALGORITHMS),
@@ -219,7 +220,7 @@ def test_any_shape(case: Conv, algorithm, dtype, seed):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     n=st.integers(1, 40),
     k=st.integers(1, 9),

@@ -7,9 +7,10 @@ import itertools
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
+
 import reference
 from comparators import assert_exact, assert_gradient, assert_same_bits, assert_within, dot_bound
-from hypothesis import given, settings
 from sixloop import ops
 
 TRANSPOSES = list(itertools.product((False, True), repeat=2))
@@ -130,7 +131,7 @@ def test_gradients_by_differences(rng):
     assert_gradient(lambda b: ops.gemm(a, b), b, dy, ops.gemm(a, dy, transpose_a=True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     m=st.integers(0, 40),
     n=st.integers(0, 80),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+
 import reference
 from comparators import assert_exact, assert_gradient, assert_within, relative_bound
-from hypothesis import assume, given, settings
 from shapes import LARGE_POOLS, POOLS, Pool
 from sixloop import ops
 
@@ -191,7 +192,7 @@ _small = st.integers(0, 3)
 _pairs = st.one_of(st.integers(1, 4), st.tuples(st.integers(1, 4), st.integers(1, 4)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     x_shape=st.tuples(
         st.integers(0, 3), st.integers(1, 11), st.integers(1, 11), st.integers(1, 20)

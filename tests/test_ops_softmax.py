@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 import reference
 from comparators import assert_exact, assert_gradient, assert_within
 from sixloop import ops

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+
 import sixloop
 from comparators import assert_same_bits
 from sixloop import Tensor, ops

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
 import sixloop
 from comparators import assert_same_bits
 from sixloop import ops
