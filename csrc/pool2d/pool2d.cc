@@ -147,6 +147,7 @@ Tensor global_avg_pool2d(const Tensor& x) {
 
 Tensor global_avg_pool2d_grad(const Tensor& dy, const Shape& x_shape) {
   constexpr const char* op = "global_avg_pool2d_grad";
+  check_floating(op, "dy", dy);
   const Window window = whole_image(op, x_shape);
   check_shape(op, "dy", dy, {x_shape[0], x_shape[3]});
   return pool_grad<AvgPool2dGrad>(dy.reshape({x_shape[0], 1, 1, x_shape[3]}), nullptr, x_shape, window);
