@@ -1,14 +1,133 @@
+#include <vector>
+
+#include "base/error.h"
 #include "bindings/bindings.h"
 #include "elementwise/elementwise.h"
+#include "elementwise/movement.h"
 
 namespace sixloop {
+namespace {
+
+std::vector<int64_t> parse_ints(const char* op, const char* name, py::handle values) {
+  if (!py::isinstance<py::tuple>(values) && !py::isinstance<py::list>(values)) {
+    type_error("[", op, "] ", name, " must be a list of whole numbers; got ", py::repr(values).cast<std::string>());
+  }
+  std::vector<int64_t> result;
+  for (const py::handle value : values) result.push_back(parse_int(op, name, value));
+  return result;
+}
+
+// Padding of height and width that does not depend on a filter.
+Window parse_border(const Call& call, py::handle padding) {
+  if (py::isinstance<py::str>(padding)) {
+    value_error("[", call.op(),
+                "] padding must be a whole number, a pair (h, w) or a pair of pairs ((top, bottom), "
+                "(left, right)); got ",
+                py::repr(padding).cast<std::string>());
+  }
+  return parse_window(call, {1, 1}, py::int_(1), padding, py::int_(1), 1, 1);
+}
+
+}  // namespace
 
 void bind_elementwise(py::module_& m) {
-  m.def("add", [](const py::object& a, const py::object& b) {
+  m.def("add", [](const py::object& a, const py::object& b, const py::object& activation) {
     Call call("add");
     const Tensor ta = call.array("a", a);
     const Tensor tb = call.array("b", b);
-    return call.run([&] { return add(ta, tb); });
+    const Activation function = call.activation(activation);
+    return call.run([&] { return add(ta, tb, function); });
+  });
+  m.def("bias_add", [](const py::object& x, const py::object& b, const py::object& activation) {
+    Call call("bias_add");
+    const Tensor tx = call.array("x", x);
+    const Tensor tb = call.array("b", b);
+    const Activation function = call.activation(activation);
+    return call.run([&] { return bias_add(tx, tb, function); });
+  });
+  m.def("bias_grad", [](const py::object& dy) {
+    Call call("bias_grad");
+    const Tensor tdy = call.array("dy", dy);
+    return call.run([&] { return bias_grad(tdy); });
+  });
+  m.def("activation_bias_grad", [](const py::object& dy, const py::object& y, const py::object& activation) {
+    Call call("activation_bias_grad");
+    const Tensor tdy = call.array("dy", dy);
+    const Tensor ty = call.array("y", y);
+    const Activation function = call.activation(activation);
+    const auto [dz, db] = Call::without_gil([&] { return activation_bias_grad(tdy, ty, function); });
+    return py::make_tuple(call.wrap(dz), call.wrap(db));
+  });
+  m.def("scale", [](const py::object& x, const py::object& s) {
+    Call call("scale");
+    const Tensor tx = call.array("x", x);
+    const double factor = parse_float("scale", "s", s);
+    return call.run([&] { return scale(tx, factor); });
+  });
+
+  // `name` is a function's and the tag of its errors; alpha is None where the function has none.
+  m.def("activate", [](const char* name, const py::object& x, const py::object& alpha) {
+    Call call(name);
+    const Tensor tx = call.array("x", x);
+    const Activation function = parse_activation(name, name);
+    const double a = alpha.is_none() ? default_alpha(function) : parse_float(name, "alpha", alpha);
+    return call.run([&] { return activate(name, tx, function, a); });
+  });
+  m.def("activate_grad",
+        [](const std::string& name, const py::object& dy, const py::object& x, const py::object& alpha) {
+          const std::string op = name + "_grad";
+          Call call(op.c_str());
+          const Tensor tdy = call.array("dy", dy);
+          const Tensor tx = call.array("x", x);
+          const Activation function = parse_activation(call.op(), name);
+          const double a = alpha.is_none() ? default_alpha(function) : parse_float(call.op(), "alpha", alpha);
+          return call.run([&] { return activate_grad(call.op(), tdy, tx, function, a); });
+        });
+  m.def("activation", [](const py::object& x, const py::object& name) {
+    Call call("activation");
+    const Tensor tx = call.array("x", x);
+    const Activation function = call.activation(name);
+    return call.run([&] { return activate("activation", tx, function, default_alpha(function)); });
+  });
+  m.def("activation_grad_from_output", [](const py::object& dy, const py::object& y, const py::object& name) {
+    Call call("activation_grad_from_output");
+    const Tensor tdy = call.array("dy", dy);
+    const Tensor ty = call.array("y", y);
+    const Activation function = call.activation(name);
+    return call.run([&] { return activate_grad_of(tdy, ty, function); });
+  });
+
+  m.def("concat", [](const py::object& arrays, const py::object& axis) {
+    Call call("concat");
+    if (!py::isinstance<py::tuple>(arrays) && !py::isinstance<py::list>(arrays)) {
+      type_error("[concat] arrays must be a list or tuple of arrays; got ", Py_TYPE(arrays.ptr())->tp_name);
+    }
+    std::vector<Tensor> parts;
+    for (const py::handle array : arrays) parts.push_back(call.array("each of arrays", array));
+    const int64_t along = parse_int("concat", "axis", axis);
+    return call.run([&] { return concat(parts, along); });
+  });
+  m.def("split", [](const py::object& x, const py::object& sizes, const py::object& axis) {
+    Call call("split");
+    const Tensor tx = call.array("x", x);
+    const std::vector<int64_t> lengths = parse_ints("split", "sizes", sizes);
+    const int64_t along = parse_int("split", "axis", axis);
+    py::list result;
+    for (const Tensor& part : Call::without_gil([&] { return split(tx, lengths, along); }))
+      result.append(call.wrap(part));
+    return result;
+  });
+  m.def("zero_pad2d", [](const py::object& x, const py::object& padding) {
+    Call call("zero_pad2d");
+    const Tensor tx = call.array("x", x);
+    const Window border = parse_border(call, padding);
+    return call.run([&] { return zero_pad2d(tx, border); });
+  });
+  m.def("crop2d", [](const py::object& x, const py::object& padding) {
+    Call call("crop2d");
+    const Tensor tx = call.array("x", x);
+    const Window border = parse_border(call, padding);
+    return call.run([&] { return crop2d(tx, border); });
   });
 }
 

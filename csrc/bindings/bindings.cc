@@ -46,8 +46,7 @@ Tensor from_numpy(const char* op, const char* name, py::array a) {
   if (!is_dense(a)) a = py::module_::import("numpy").attr("require")(a, py::none(), "CA");
   int64_t dims[Shape::kMaxRank];
   for (py::ssize_t i = 0; i < a.ndim(); ++i) dims[i] = a.shape(i);
-  return Tensor::borrow(const_cast<void*>(a.data()), Shape(dims, static_cast<int>(a.ndim())), *dtype,
-                        keep_alive(a));
+  return Tensor::borrow(const_cast<void*>(a.data()), Shape(dims, static_cast<int>(a.ndim())), *dtype, keep_alive(a));
 }
 
 }  // namespace
@@ -109,6 +108,19 @@ int64_t parse_int(const char* op, const char* name, py::handle value) {
   return result;
 }
 
+double parse_float(const char* op, const char* name, py::handle value) {
+  if (!PyBool_Check(value.ptr()) && PyNumber_Check(value.ptr())) {
+    const double result = PyFloat_AsDouble(value.ptr());
+    if (!PyErr_Occurred()) return result;
+    const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError);
+    PyErr_Clear();
+    if (too_large) {
+      value_error("[", op, "] ", name, " must fit into a double; got ", py::repr(value).cast<std::string>());
+    }
+  }
+  type_error("[", op, "] ", name, " must be a number; got ", py::repr(value).cast<std::string>());
+}
+
 std::array<int64_t, 2> Call::pair(const char* name, py::handle value) const {
   if (py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value)) {
     const auto items = py::reinterpret_borrow<py::sequence>(value);
@@ -140,8 +152,8 @@ Shape Call::shape(const char* name, py::handle value) const {
   }
   const auto items = py::reinterpret_borrow<py::sequence>(value);
   if (items.size() > static_cast<size_t>(Shape::kMaxRank)) {
-    value_error("[", op_, "] ", name, " has too many dimensions; at most ", Shape::kMaxRank,
-                " are supported, got ", items.size());
+    value_error("[", op_, "] ", name, " has too many dimensions; at most ", Shape::kMaxRank, " are supported, got ",
+                items.size());
   }
   int64_t dims[Shape::kMaxRank];
   for (size_t i = 0; i < items.size(); ++i) {

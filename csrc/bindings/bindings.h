@@ -62,6 +62,8 @@ py::dtype numpy_dtype(DType dtype);
 
 // A whole number that fits into 64 bits; numpy integers count, bool and float do not.
 int64_t parse_int(const char* op, const char* name, py::handle value);
+// A number; bool and str do not count.
+double parse_float(const char* op, const char* name, py::handle value);
 
 // The window of a convolution or pooling over an input of input_h x input_w: strides and dilation are an int or
 // (h, w), padding is an int, (h, w), ((top, bottom), (left, right)), "valid" or "same".

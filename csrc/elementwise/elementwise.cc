@@ -1,5 +1,7 @@
 #include "elementwise/elementwise.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "base/validate.h"
@@ -7,12 +9,15 @@
 namespace sixloop {
 namespace {
 
-// Elements below which a second thread costs more than it saves.
+// Elements below which a second thread costs more than it saves: of a sum, and of an exponential function.
 constexpr int64_t kGrain = 16384;
+constexpr int64_t kSmoothGrain = 4096;
+// Elements of a block that stays in the first-level cache between two kernels.
+constexpr int64_t kBlock = 2048;
 
-}  // namespace
+constexpr const char* kFromOutput = "relu, sigmoid, tanh, leaky_relu, elu, softplus, step, ramp";
 
-Kernels Add::kernels() {
+Kernels all_rows() {
   static const Kernel rows[] = {
 #define SIXLOOP_KERNEL SIXLOOP_KERNEL_ROW
 #include "elementwise/kernels.inc"
@@ -21,19 +26,245 @@ Kernels Add::kernels() {
   return {rows, sizeof rows / sizeof *rows};
 }
 
-Tensor add(const Tensor& a, const Tensor& b) {
-  check_floating("add", "a", a);
-  check_same_dtype("add", "a", a, "b", b);
-  check_same_shape("add", "a", a, "b", b);
+int64_t grain_of(Activation activation) {
+  switch (activation) {
+    case Activation::none:
+    case Activation::relu:
+    case Activation::leaky_relu:
+    case Activation::step:
+    case Activation::ramp:
+      return kGrain;
+    default:
+      return kSmoothGrain;
+  }
+}
+
+// Calls f(begin, end) for parts of [begin, end) of at most `step`.
+template <class F>
+void in_blocks(int64_t begin, int64_t end, int64_t step, F&& f) {
+  for (int64_t i = begin; i < end; i += step) f(i, std::min(i + step, end));
+}
+
+void check_gradient_of_output(const char* op, Activation activation) {
+  if (activation == Activation::gelu || activation == Activation::gaussian) {
+    value_error("[", op, "] the output of ", name_of(activation),
+                " does not determine its gradient; use the input, or one of: ", kFromOutput);
+  }
+}
+
+void check_pair(const char* op, const char* name_a, const Tensor& a, const char* name_b, const Tensor& b) {
+  check_floating(op, name_a, a);
+  check_same_dtype(op, name_a, a, name_b, b);
+  check_same_shape(op, name_a, a, name_b, b);
+}
+
+// Rows of a chunk of a column sum.
+constexpr int64_t kSumRows = 128;
+// Columns of a task of a column sum.
+constexpr int64_t kSumColumns = 512;
+
+// A matrix [rows, columns] read as wider rows, each of several rows side by side, so that a few columns fill vectors
+// too.
+struct SumLayout {
+  int64_t group;    // rows in a wide row
+  int64_t columns;  // of a wide row
+  int64_t rows;     // wide rows
+  int64_t rest;     // elements after the last wide row: less than a wide row
+  int64_t chunks;
+
+  SumLayout(int64_t matrix_rows, int64_t matrix_columns) {
+    constexpr int64_t kWide = 128;
+    group = matrix_columns > kWide / 2 ? 1 : kWide / matrix_columns;
+    columns = group * matrix_columns;
+    rows = matrix_rows / group;
+    rest = matrix_rows % group * matrix_columns;
+    chunks = std::max<int64_t>(1, (rows + kSumRows - 1) / kSumRows);
+  }
+};
+
+// Adds n blocks of `width` elements into the first one: the upper half onto the lower half until one is left.
+template <class T>
+void fold(T* blocks, int64_t n, int64_t width) {
+  const auto kernel = select<Add, T>();
+  while (n > 1) {
+    const int64_t half = (n + 1) / 2;
+    kernel(blocks, blocks + half * width, blocks, (n - half) * width);
+    n = half;
+  }
+}
+
+// Sums the columns of the dense matrix z. Before elements [begin, end) are read, prepare(begin, end) is called for
+// them.
+template <class T, class Prepare>
+Tensor column_sums(const T* z, int64_t rows, int64_t columns, DType dtype, const Prepare& prepare) {
+  Tensor result = Tensor::zeros({columns}, dtype);
+  if (rows == 0 || columns == 0) return result;
+  const SumLayout wide(rows, columns);
+  const Tensor partial = Tensor::zeros({wide.chunks, wide.columns}, dtype);
+  T* sums = partial.data<T>();
+  const auto kernel = select<ColumnSum, T>();
+  const int64_t column_tasks = (wide.columns + kSumColumns - 1) / kSumColumns;
+  const auto task = [&](int64_t i) {
+    const int64_t chunk = i / column_tasks;
+    const int64_t column = i % column_tasks * kSumColumns;
+    const int64_t n = std::min(wide.columns - column, kSumColumns);
+    // The same accumulators go on from block to block, so the cut into blocks changes no bit.
+    in_blocks(chunk * kSumRows, std::min((chunk + 1) * kSumRows, wide.rows), std::max<int64_t>(1, kBlock / n),
+              [&](int64_t row, int64_t end) {
+                for (int64_t r = row; r < end; ++r) prepare(r * wide.columns + column, r * wide.columns + column + n);
+                kernel(z + row * wide.columns + column, end - row, n, wide.columns,
+                       sums + chunk * wide.columns + column);
+              });
+  };
+  const int64_t tasks = wide.chunks * column_tasks;
+  if (rows * columns <= kGrain) {
+    for (int64_t i = 0; i < tasks; ++i) task(i);
+  } else {
+    parallel_for(tasks, task);
+  }
+  fold(sums, wide.chunks, wide.columns);
+  if (wide.rest > 0) {
+    const int64_t first = wide.rows * wide.columns;
+    prepare(first, first + wide.rest);
+    kernel(z + first, 1, wide.rest, wide.rest, sums);
+  }
+  fold(sums, wide.group, columns);
+  std::copy(sums, sums + columns, result.data<T>());
+  return result;
+}
+
+int64_t rows_of(const Tensor& x) { return x.shape().back() == 0 ? 0 : x.size() / x.shape().back(); }
+
+}  // namespace
+
+Kernels Add::kernels() { return all_rows(); }
+Kernels Scale::kernels() { return all_rows(); }
+Kernels Activate::kernels() { return all_rows(); }
+Kernels ActivateGrad::kernels() { return all_rows(); }
+Kernels ActivateGradOf::kernels() { return all_rows(); }
+Kernels ColumnSum::kernels() { return all_rows(); }
+
+Tensor add(const Tensor& a, const Tensor& b, Activation activation) {
+  check_pair("add", "a", a, "b", b);
   Tensor y = Tensor::empty(a.shape(), a.dtype());
   dispatch_floating(a.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto kernel = select<Add, T>();
-    parallel_ranges(a.size(), kGrain, [&](int64_t begin, int64_t end) {
-      kernel(a.data<T>() + begin, b.data<T>() + begin, y.data<T>() + begin, end - begin);
+    parallel_ranges(a.size(), grain_of(activation), [&](int64_t begin, int64_t end) {
+      in_blocks(begin, end, activation == Activation::none ? end - begin : kBlock, [&](int64_t i, int64_t stop) {
+        T* out = y.data<T>() + i;
+        kernel(a.data<T>() + i, b.data<T>() + i, out, stop - i);
+        if (activation != Activation::none) apply_activation(out, stop - i, activation);
+      });
     });
   });
   return y;
+}
+
+Tensor bias_add(const Tensor& x, const Tensor& b, Activation activation) {
+  check_min_rank("bias_add", "x", x, 1);
+  check_floating("bias_add", "x", x);
+  check_same_dtype("bias_add", "x", x, "b", b);
+  const int64_t columns = x.shape().back();
+  check_vector("bias_add", "b", b, columns, "channel");
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  if (x.size() == 0) return y;
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const auto kernel = select<Add, T>();
+    // b as often as it fills some vectors: short rows are added several at a time.
+    const int64_t repeats = columns >= kBlock / 2 ? 1 : kBlock / columns;
+    const Tensor tiled = Tensor::empty({repeats * columns}, x.dtype());
+    for (int64_t i = 0; i < repeats; ++i) std::copy_n(b.data<T>(), columns, tiled.data<T>() + i * columns);
+    const int64_t grain = std::max<int64_t>(1, grain_of(activation) / columns);
+    parallel_ranges(rows_of(x), grain, [&](int64_t begin, int64_t end) {
+      in_blocks(begin, end, repeats, [&](int64_t row, int64_t stop) {
+        const int64_t i = row * columns;
+        const int64_t n = (stop - row) * columns;
+        kernel(x.data<T>() + i, tiled.data<T>(), y.data<T>() + i, n);
+        if (activation != Activation::none) apply_activation(y.data<T>() + i, n, activation);
+      });
+    });
+  });
+  return y;
+}
+
+Tensor scale(const Tensor& x, double s) {
+  check_floating("scale", "x", x);
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const auto kernel = select<Scale, T>();
+    parallel_ranges(x.size(), kGrain, [&](int64_t begin, int64_t end) {
+      kernel(x.data<T>() + begin, static_cast<T>(s), y.data<T>() + begin, end - begin);
+    });
+  });
+  return y;
+}
+
+Tensor activate(const char* op, const Tensor& x, Activation activation, double alpha) {
+  check_floating(op, "x", x);
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const auto kernel = select<Activate, T>();
+    parallel_ranges(x.size(), grain_of(activation), [&](int64_t begin, int64_t end) {
+      kernel(x.data<T>() + begin, y.data<T>() + begin, end - begin, activation, static_cast<T>(alpha));
+    });
+  });
+  return y;
+}
+
+Tensor activate_grad(const char* op, const Tensor& dy, const Tensor& x, Activation activation, double alpha) {
+  check_pair(op, "dy", dy, "x", x);
+  Tensor dx = Tensor::empty(x.shape(), x.dtype());
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const auto kernel = select<ActivateGrad, T>();
+    parallel_ranges(x.size(), grain_of(activation), [&](int64_t begin, int64_t end) {
+      kernel(dy.data<T>() + begin, x.data<T>() + begin, dx.data<T>() + begin, end - begin, activation,
+             static_cast<T>(alpha));
+    });
+  });
+  return dx;
+}
+
+Tensor activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation) {
+  check_pair("activation_grad_from_output", "dy", dy, "y", y);
+  check_gradient_of_output("activation_grad_from_output", activation);
+  Tensor dz = Tensor::empty(y.shape(), y.dtype());
+  dispatch_floating(y.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const auto kernel = select<ActivateGradOf, T>();
+    parallel_ranges(y.size(), kGrain, [&](int64_t begin, int64_t end) {
+      kernel(dy.data<T>() + begin, y.data<T>() + begin, dz.data<T>() + begin, end - begin, activation);
+    });
+  });
+  return dz;
+}
+
+Tensor bias_grad(const Tensor& dy) {
+  check_min_rank("bias_grad", "dy", dy, 1);
+  check_floating("bias_grad", "dy", dy);
+  return dispatch_floating(dy.dtype(), [&](auto t) {
+    using T = decltype(t);
+    return column_sums(dy.data<T>(), rows_of(dy), dy.shape().back(), dy.dtype(), [](int64_t, int64_t) {});
+  });
+}
+
+std::pair<Tensor, Tensor> activation_bias_grad(const Tensor& dy, const Tensor& y, Activation activation) {
+  check_min_rank("activation_bias_grad", "dy", dy, 1);
+  check_pair("activation_bias_grad", "dy", dy, "y", y);
+  check_gradient_of_output("activation_bias_grad", activation);
+  Tensor dz = Tensor::empty(y.shape(), y.dtype());
+  Tensor db = dispatch_floating(y.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const auto kernel = select<ActivateGradOf, T>();
+    return column_sums(dz.data<T>(), rows_of(y), y.shape().back(), y.dtype(), [&](int64_t begin, int64_t end) {
+      kernel(dy.data<T>() + begin, y.data<T>() + begin, dz.data<T>() + begin, end - begin, activation);
+    });
+  });
+  return {std::move(dz), std::move(db)};
 }
 
 }  // namespace sixloop

@@ -202,11 +202,6 @@ def col2im(
     return _core.col2im(col, x_shape, kernel, strides, padding, dilation)
 
 
-def add(a: Array, b: Array) -> Array:
-    """Returns a + b of two arrays of one shape."""
-    return _core.add(a, b)
-
-
 def resolve_padding(
     size_hw: Any, kernel_hw: Any, strides: Any = 1, dilation: Any = 1, padding: Any = 0
 ) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -377,3 +372,341 @@ def global_avg_pool2d_grad(dy: Array, x_shape: Sequence[int]) -> Array:
         TypeError: not a floating-point array.
     """
     return _core.global_avg_pool2d_grad(dy, x_shape)
+
+
+def relu(x: Array) -> Array:
+    """Returns max(x, 0), and NaN for NaN.
+
+    Args:
+        x: any shape.
+    """
+    return _core.activate("relu", x, None)
+
+
+def relu_grad(dy: Array, x: Array) -> Array:
+    """Returns the gradient of relu's input: dy where x > 0, else 0 (at 0 and NaN too).
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+    """
+    return _core.activate_grad("relu", dy, x, None)
+
+
+def sigmoid(x: Array) -> Array:
+    """Returns 1 / (1 + exp(-x)), with full relative accuracy in both tails.
+
+    Args:
+        x: any shape.
+    """
+    return _core.activate("sigmoid", x, None)
+
+
+def sigmoid_grad(dy: Array, x: Array) -> Array:
+    """Returns the gradient of sigmoid's input: dy * s(x) * s(-x).
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+    """
+    return _core.activate_grad("sigmoid", dy, x, None)
+
+
+def tanh(x: Array) -> Array:
+    """Returns the hyperbolic tangent.
+
+    Args:
+        x: any shape.
+    """
+    return _core.activate("tanh", x, None)
+
+
+def tanh_grad(dy: Array, x: Array) -> Array:
+    """Returns the gradient of tanh's input: dy * (1 - tanh(x)^2), accurate in both tails.
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+    """
+    return _core.activate_grad("tanh", dy, x, None)
+
+
+def leaky_relu(x: Array, alpha: float = 0.01) -> Array:
+    """Returns x where x > 0, else alpha * x (Maas, Hannun and Ng 2013).
+
+    Args:
+        x: any shape.
+        alpha: slope below zero, default 0.01.
+    """
+    return _core.activate("leaky_relu", x, alpha)
+
+
+def leaky_relu_grad(dy: Array, x: Array, alpha: float = 0.01) -> Array:
+    """Returns the gradient of leaky_relu's input: dy where x > 0, else alpha * dy (at NaN too).
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+        alpha: slope below zero, default 0.01.
+    """
+    return _core.activate_grad("leaky_relu", dy, x, alpha)
+
+
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    """Returns x where x > 0, else alpha * (exp(x) - 1) (Clevert, Unterthiner and Hochreiter 2016).
+
+    Args:
+        x: any shape.
+        alpha: minus the limit at -infinity, default 1.
+    """
+    return _core.activate("elu", x, alpha)
+
+
+def elu_grad(dy: Array, x: Array, alpha: float = 1.0) -> Array:
+    """Returns the gradient of elu's input: dy where x > 0, else dy * alpha * exp(x).
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+        alpha: minus the limit at -infinity, default 1.
+    """
+    return _core.activate_grad("elu", dy, x, alpha)
+
+
+def gelu(x: Array) -> Array:
+    """Returns x * Phi(x), Phi being the normal distribution's (Hendrycks and Gimpel 2016).
+
+    The exact form, with full relative accuracy in the negative tail.
+
+    Args:
+        x: any shape.
+    """
+    return _core.activate("gelu", x, None)
+
+
+def gelu_grad(dy: Array, x: Array) -> Array:
+    """Returns the gradient of gelu's input: dy * (Phi(x) + x * exp(-x^2 / 2) / sqrt(2 pi)).
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+    """
+    return _core.activate_grad("gelu", dy, x, None)
+
+
+def softplus(x: Array) -> Array:
+    """Returns log(1 + exp(x)), computed as max(x, 0) + log1p(exp(-|x|)).
+
+    Args:
+        x: any shape.
+    """
+    return _core.activate("softplus", x, None)
+
+
+def softplus_grad(dy: Array, x: Array) -> Array:
+    """Returns the gradient of softplus' input: dy * sigmoid(x).
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+    """
+    return _core.activate_grad("softplus", dy, x, None)
+
+
+def step(x: Array) -> Array:
+    """Returns 1 where x > 0, else 0 (at NaN too).
+
+    Args:
+        x: any shape.
+    """
+    return _core.activate("step", x, None)
+
+
+def step_grad(dy: Array, x: Array) -> Array:
+    """Returns the gradient of step's input: zeros.
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+    """
+    return _core.activate_grad("step", dy, x, None)
+
+
+def ramp(x: Array) -> Array:
+    """Returns x clipped to [0, 1], and NaN for NaN.
+
+    Args:
+        x: any shape.
+    """
+    return _core.activate("ramp", x, None)
+
+
+def ramp_grad(dy: Array, x: Array) -> Array:
+    """Returns the gradient of ramp's input: dy where 0 < x < 1, else 0 (at NaN too).
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+    """
+    return _core.activate_grad("ramp", dy, x, None)
+
+
+def gaussian(x: Array) -> Array:
+    """Returns exp(-x^2).
+
+    Args:
+        x: any shape.
+    """
+    return _core.activate("gaussian", x, None)
+
+
+def gaussian_grad(dy: Array, x: Array) -> Array:
+    """Returns the gradient of gaussian's input: dy * -2x * exp(-x^2).
+
+    Args:
+        dy: gradient of the result, the shape of x.
+        x: the input.
+    """
+    return _core.activate_grad("gaussian", dy, x, None)
+
+
+def activation(x: Array, name: str | None) -> Array:
+    """Returns the activation function of that name at x.
+
+    Args:
+        x: any shape.
+        name: relu, sigmoid, tanh, leaky_relu, elu, gelu, softplus, step, ramp or gaussian, each
+            with its default alpha; None copies x.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    return _core.activation(x, name)
+
+
+def activation_grad_from_output(dy: Array, y: Array, name: str | None) -> Array:
+    """Returns the gradient of an activation function's input, computed from its output.
+
+    A training step then need not keep the input: sigmoid' = y (1 - y), tanh' = 1 - y^2,
+    elu' = y + 1 below zero, softplus' = 1 - exp(-y); relu, leaky_relu, step and ramp have the same
+    kinks in y as in x. leaky_relu and elu have their default alpha.
+
+    Args:
+        dy: gradient of the result, the shape of y.
+        y: the result.
+        name: relu, sigmoid, tanh, leaky_relu, elu, softplus, step or ramp; None copies dy.
+
+    Raises:
+        ValueError: unknown name, gelu and gaussian (two inputs give the same output), or shapes
+            that differ.
+    """
+    return _core.activation_grad_from_output(dy, y, name)
+
+
+def activation_bias_grad(dy: Array, y: Array, name: str | None) -> tuple[Array, Array]:
+    """Returns the gradients of z and b for y = activation(z + b), in one pass over memory.
+
+    The same bits as ``dz = activation_grad_from_output(dy, y, name)`` and ``db = bias_grad(dz)``.
+
+    Args:
+        dy: gradient of the result, [..., C].
+        y: the result, [..., C].
+        name: as in :func:`activation_grad_from_output`.
+
+    Returns:
+        (dz, db) of shapes [..., C] and [C].
+    """
+    return _core.activation_bias_grad(dy, y, name)
+
+
+def add(a: Array, b: Array, *, activation: str | None = None) -> Array:
+    """Returns activation(a + b).
+
+    Args:
+        a, b: of one shape.
+        activation: None or the name of an activation function; default None.
+    """
+    return _core.add(a, b, activation)
+
+
+def bias_add(x: Array, b: Array, *, activation: str | None = None) -> Array:
+    """Returns activation(x + b), b along the last axis.
+
+    Args:
+        x: [..., C].
+        b: [C].
+        activation: None or the name of an activation function; default None.
+    """
+    return _core.bias_add(x, b, activation)
+
+
+def bias_grad(dy: Array) -> Array:
+    """Returns the sum of dy over all axes but the last: the gradient of a bias.
+
+    The order of summation depends on the shape alone: chunks of 128 rows (where C <= 64, of
+    128 groups of 128 // C rows, one accumulator for each row of the group), then sums of halves.
+
+    Args:
+        dy: [..., C].
+
+    Returns:
+        [C].
+    """
+    return _core.bias_grad(dy)
+
+
+def scale(x: Array, s: float) -> Array:
+    """Returns s * x, s rounded to x's dtype.
+
+    Args:
+        x: any shape.
+        s: a number.
+    """
+    return _core.scale(x, s)
+
+
+def concat(arrays: Sequence[Array], axis: int = -1) -> Array:
+    """Returns arrays joined along an axis.
+
+    Args:
+        arrays: at least one; they agree in dtype and in all other axes.
+        axis: default the last; negative axes count from the end.
+    """
+    return _core.concat(arrays, axis)
+
+
+def split(x: Array, sizes: Sequence[int], axis: int = -1) -> list[Array]:
+    """Returns copies of the parts of x along an axis: the inverse (and gradient) of concat.
+
+    Args:
+        x: at least one dimension.
+        sizes: extents of the parts, which add up to the extent of the axis; 0 is fine.
+        axis: default the last; negative axes count from the end.
+    """
+    return _core.split(x, sizes, axis)
+
+
+def zero_pad2d(x: Array, padding: Padding) -> Array:
+    """Returns x with a border of zeros.
+
+    Args:
+        x: [N, H, W, C].
+        padding: int, (h, w) or ((top, bottom), (left, right)).
+
+    Returns:
+        [N, top + H + bottom, left + W + right, C].
+    """
+    return _core.zero_pad2d(x, padding)
+
+
+def crop2d(x: Array, padding: Padding) -> Array:
+    """Returns x without a border: the inverse (and gradient) of zero_pad2d.
+
+    Args:
+        x: [N, H, W, C].
+        padding: int, (h, w) or ((top, bottom), (left, right)).
+
+    Returns:
+        [N, H - top - bottom, W - left - right, C].
+    """
+    return _core.crop2d(x, padding)
