@@ -122,6 +122,16 @@ def check_rows(path: str, text: str) -> Iterator[Finding]:
             yield path, 1, f"{kind} has no scalar kernel for {dtype}"
 
 
+def check_rows_are_tested(texts: dict[str, str]) -> Iterator[Finding]:
+    """Each kind of kernel is called directly by a C++ test, which walks all of its rows."""
+    tests = "".join(text for path, text in texts.items() if path.startswith("tests/cpp/test_"))
+    for path, text in texts.items():
+        if path.endswith("kernels.inc"):
+            for kind in sorted(set(re.findall(r"SIXLOOP_KERNEL\(\w+, (\w+),", text))):
+                if f"<{kind}>" not in tests:
+                    yield path, 1, f"no test in tests/cpp walks the rows of {kind}"
+
+
 def check_python(path: str, text: str) -> Iterator[Finding]:
     """ops.py alone calls the kernels; the package's __init__ has the settings."""
     if not path.startswith("python/sixloop/") or path.endswith(("/ops.py", "sixloop/__init__.py")):
@@ -163,7 +173,7 @@ def check_quotations(path: str, text: str, texts: dict[str, str]) -> Iterator[Fi
 def main() -> int:
     """Runs all checks."""
     texts = tracked_texts()
-    findings = [*op_graph_findings(texts), *check_versions(texts)]
+    findings = [*op_graph_findings(texts), *check_versions(texts), *check_rows_are_tested(texts)]
     for path, text in texts.items():
         for check in (check_text, check_includes, check_rows, check_python):
             findings.extend(check(path, text))

@@ -33,6 +33,8 @@ void fail(const char* file, int line, const std::string& what) {
   if (failures.fetch_add(1) < kShown) std::fprintf(stderr, "%s:%d: %s\n", file, line, what.c_str());
 }
 
+int failure_count() { return failures.load(); }
+
 void skip(const std::string& why) {
   skips.fetch_add(1);
   std::printf("  skipped: %s\n", why.c_str());

@@ -13,6 +13,7 @@ namespace sixloop::check {
 
 bool add_test(const char* name, void (*run)());
 void fail(const char* file, int line, const std::string& what);
+int failure_count();
 // Makes a test that cannot run here visible in the summary.
 void skip(const std::string& why);
 

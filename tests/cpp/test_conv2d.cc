@@ -1,0 +1,201 @@
+#include "conv2d/conv2d.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "guarded.h"
+#include "rows.h"
+
+namespace sixloop {
+namespace {
+
+using check::check_same_bits;
+using check::for_each_row;
+using check::Guarded;
+using check::values;
+
+TEST(depthwise) {
+  for_each_row<Depthwise>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const auto kernel = function_of<Depthwise, T>(row);
+    constexpr int64_t kPixels = 2;
+    for (int64_t channels = 1; channels <= 37; ++channels) {
+      for (int64_t taps : {0, 1, 9}) {
+        const bool with_bias = channels % 2 == 0;
+        const bool relu = channels % 3 == 0;
+        std::vector<Guarded<T>> inputs, outputs;
+        std::vector<const T*> a;
+        std::vector<T*> y;
+        for (int64_t i = 0; i < kPixels * taps; ++i) {
+          inputs.emplace_back(values<T>(channels, static_cast<uint64_t>(i)));
+          a.push_back(inputs.back().get());
+        }
+        for (int64_t p = 0; p < kPixels; ++p) {
+          outputs.emplace_back(channels);
+          y.push_back(outputs.back().get());
+        }
+        const Guarded<T> w(values<T>(taps * channels, 100)), bias(values<T>(channels, 101));
+        kernel({kPixels, taps, channels, a.data(), w.get(), with_bias ? bias.get() : nullptr, relu, y.data()});
+        for (int64_t p = 0; p < kPixels; ++p) {
+          std::vector<T> expected;
+          for (int64_t c = 0; c < channels; ++c) {
+            T sum = 0;
+            for (int64_t tap = 0; tap < taps; ++tap) {
+              sum = std::fma(a[static_cast<size_t>(p * taps + tap)][c], w[tap * channels + c], sum);
+            }
+            if (with_bias) sum += bias[c];
+            expected.push_back(relu && sum < 0 ? T{0} : sum);
+          }
+          check_same_bits(row.name, y[static_cast<size_t>(p)], expected.data(), channels);
+        }
+      }
+    }
+  });
+}
+
+TEST(depthwise_grad_weight) {
+  for_each_row<DepthwiseGradWeight>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const auto kernel = function_of<DepthwiseGradWeight, T>(row);
+    for (int64_t channels = 1; channels <= 70; ++channels) {
+      for (int64_t pixels : {0, 1, 6}) {
+        const int64_t ld = channels + channels % 4;
+        std::vector<Guarded<T>> inputs;
+        std::vector<const T*> a;
+        for (int64_t p = 0; p < pixels; ++p) {
+          inputs.emplace_back(values<T>(channels, static_cast<uint64_t>(p)));
+          a.push_back(inputs.back().get());
+        }
+        const Guarded<T> dy(values<T>(pixels > 0 ? (pixels - 1) * ld + channels : 0, 100));
+        Guarded<T> sum(values<T>(channels, 101));
+        std::vector<T> expected(sum.get(), sum.get() + channels);
+        for (int64_t c = 0; c < channels; ++c) {
+          T& total = expected[static_cast<size_t>(c)];
+          for (int64_t p = 0; p < pixels; ++p) total = std::fma(a[static_cast<size_t>(p)][c], dy[p * ld + c], total);
+        }
+        kernel(pixels, channels, a.data(), dy.get(), ld, sum.get());
+        check_same_bits(row.name, sum.get(), expected.data(), channels);
+      }
+    }
+  });
+}
+
+struct ConvCase {
+  Shape x;
+  Shape w;
+  Window window;
+  int64_t groups;
+};
+
+Window window_of(int64_t kh, int64_t kw, int64_t sh, int64_t sw, int64_t dh, int64_t dw, int64_t top, int64_t bottom,
+                 int64_t left, int64_t right) {
+  Window window;
+  window.kh = kh;
+  window.kw = kw;
+  window.stride_h = sh;
+  window.stride_w = sw;
+  window.dilation_h = dh;
+  window.dilation_w = dw;
+  window.pad_top = top;
+  window.pad_bottom = bottom;
+  window.pad_left = left;
+  window.pad_right = right;
+  return window;
+}
+
+const ConvCase kCases[] = {
+    {{1, 1, 1, 1}, {1, 1, 1, 1}, window_of(1, 1, 1, 1, 1, 1, 0, 0, 0, 0), 1},
+    {{2, 9, 7, 3}, {3, 2, 3, 5}, window_of(3, 2, 1, 1, 1, 1, 1, 0, 0, 2), 1},
+    {{1, 8, 11, 3}, {5, 5, 3, 17}, window_of(5, 5, 2, 3, 1, 1, 2, 1, 3, 0), 1},
+    {{1, 9, 8, 4}, {3, 3, 2, 6}, window_of(3, 3, 2, 1, 2, 3, 2, 2, 3, 4), 2},
+    {{2, 6, 5, 19}, {3, 3, 1, 19}, window_of(3, 3, 1, 2, 1, 1, 1, 1, 1, 1), 19},
+    {{1, 5, 6, 20}, {1, 1, 20, 33}, window_of(1, 1, 1, 1, 1, 1, 0, 0, 0, 0), 1},
+    {{1, 4, 4, 18}, {4, 4, 18, 9}, window_of(4, 4, 3, 3, 1, 1, 3, 3, 3, 3), 1},
+};
+
+// Calls f(n, oh, ow, h, w, kh, kw) for every pair of an output and an input pixel that a filter offset joins.
+template <class F>
+void for_each_pair(const Conv2dParams& p, F&& f) {
+  for (int64_t n = 0; n < p.n; ++n) {
+    for (int64_t oh = 0; oh < p.oh; ++oh) {
+      for (int64_t ow = 0; ow < p.ow; ++ow) {
+        for (int64_t kh = 0; kh < p.window.kh; ++kh) {
+          for (int64_t kw = 0; kw < p.window.kw; ++kw) {
+            const int64_t h = oh * p.window.stride_h - p.window.pad_top + kh * p.window.dilation_h;
+            const int64_t w = ow * p.window.stride_w - p.window.pad_left + kw * p.window.dilation_w;
+            if (h >= 0 && h < p.h && w >= 0 && w < p.w) f(n, oh, ow, h, w, kh, kw);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Whole numbers up to 8: every order of summation is exact, so the three passes can be compared with plain loops.
+template <class T>
+std::vector<T> whole_numbers(int64_t n, uint64_t seed) {
+  std::vector<T> result = values<T>(n, seed);
+  for (T& x : result) x = std::round(x * 4);
+  return result;
+}
+
+template <class T>
+void check_case(const ConvCase& c, Conv2dAlgorithm algorithm) {
+  const Conv2dParams p = conv2d_params("conv2d", c.x, c.w, c.window, c.groups);
+  const Shape y_shape{p.n, p.oh, p.ow, p.o};
+  const int64_t inputs = p.c / p.groups;
+  const int64_t outputs = p.o / p.groups;
+  Guarded<T> x(whole_numbers<T>(c.x.size(), 1)), w(whole_numbers<T>(c.w.size(), 2));
+  Guarded<T> dy(whole_numbers<T>(y_shape.size(), 3)), bias(whole_numbers<T>(p.o, 4));
+  std::vector<T> y(static_cast<size_t>(y_shape.size())), dx(static_cast<size_t>(c.x.size()));
+  std::vector<T> dw(static_cast<size_t>(c.w.size()));
+  for (size_t i = 0; i < y.size(); ++i) y[i] = bias[static_cast<int64_t>(i) % p.o];
+  for_each_pair(p, [&](int64_t n, int64_t oh, int64_t ow, int64_t h, int64_t column, int64_t kh, int64_t kw) {
+    for (int64_t o = 0; o < p.o; ++o) {
+      for (int64_t i = 0; i < inputs; ++i) {
+        const int64_t ix = ((n * p.h + h) * p.w + column) * p.c + o / outputs * inputs + i;
+        const int64_t iw = ((kh * p.window.kw + kw) * inputs + i) * p.o + o;
+        const int64_t iy = ((n * p.oh + oh) * p.ow + ow) * p.o + o;
+        y[static_cast<size_t>(iy)] += x[ix] * w[iw];
+        dx[static_cast<size_t>(ix)] += dy[iy] * w[iw];
+        dw[static_cast<size_t>(iw)] += dy[iy] * x[ix];
+      }
+    }
+  });
+
+  const DType dtype = DTypeOf<T>::value;
+  const Tensor tx = Tensor::borrow(x.get(), c.x, dtype, nullptr);
+  const Tensor tw = Tensor::borrow(w.get(), c.w, dtype, nullptr);
+  const Tensor tdy = Tensor::borrow(dy.get(), y_shape, dtype, nullptr);
+  const Tensor tbias = Tensor::borrow(bias.get(), {p.o}, dtype, nullptr);
+  const std::string what = c.x.str() + " * " + c.w.str();
+  const auto equal = [&](const char* pass, const Tensor& actual, const std::vector<T>& expected) {
+    CHECK_EQ(actual.size(), static_cast<int64_t>(expected.size()));
+    for (size_t i = 0; i < expected.size(); ++i) {
+      if (actual.data<T>()[i] == expected[i]) continue;
+      check::fail((what + " " + pass).c_str(), static_cast<int>(i),
+                  check::show(actual.data<T>()[i]) + ", expected " + check::show(expected[i]));
+      return;
+    }
+  };
+  equal("forward", conv2d(tx, tw, tbias, c.window, c.groups, Activation::none, algorithm), y);
+  equal("input gradient", conv2d_grad_input(tdy, tw, c.x, c.window, c.groups, algorithm), dx);
+  equal("weight gradient", conv2d_grad_weight(tx, tdy, c.w, c.window, c.groups, algorithm), dw);
+}
+
+TEST(all_passes_read_their_operands_only) {
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    for (const ConvCase& c : kCases) {
+      for (Conv2dAlgorithm algorithm : {Conv2dAlgorithm::direct, Conv2dAlgorithm::im2col}) {
+        check_case<float>(c, algorithm);
+        check_case<double>(c, algorithm);
+      }
+    }
+  }
+  set_isa("");
+}
+
+}  // namespace
+}  // namespace sixloop

@@ -1,0 +1,209 @@
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "elementwise/activation.h"
+#include "gemm/gemm.h"
+#include "gemm/microkernel.h"
+#include "guarded.h"
+#include "rows.h"
+
+namespace sixloop {
+namespace {
+
+using check::check_same_bits;
+using check::for_each_row;
+using check::Guarded;
+using check::values;
+
+struct TileCase {
+  int64_t taps;
+  int64_t kc;
+  int64_t spare;  // of ldb beyond NR
+  bool accumulate;
+  bool bias;
+  bool relu;
+};
+
+// Every combination of the flags, with no step, one, and numbers of steps that no unrolling divides.
+std::vector<TileCase> tile_cases() {
+  std::vector<TileCase> cases;
+  for (int64_t taps : {0, 1, 3}) {
+    for (int64_t kc : {0, 1, 2, 7, 33}) {
+      for (int flags = 0; flags < 8; ++flags) {
+        cases.push_back({taps, kc, (flags + kc) % 2 * 5, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0});
+      }
+    }
+  }
+  return cases;
+}
+
+// Calls a kernel on one tile in which every row, panel and result ends where its memory does.
+template <class T>
+void check_tile(const Kernel& row, const TileCase& c, bool panel) {
+  const int64_t mr = row.facts.mr;
+  const int64_t nr = row.facts.nr;
+  const int64_t steps = c.taps * c.kc;
+  const int64_t ldb = nr + c.spare;
+  constexpr int64_t kOffset = 3;
+
+  const auto a_values = values<T>(mr * steps, 1);  // [mr][steps]
+  std::vector<Guarded<T>> a_rows;
+  std::vector<const T*> a;
+  for (int64_t tap = 0; tap < c.taps; ++tap) {
+    for (int64_t i = 0; i < mr; ++i) {
+      a_rows.emplace_back(kOffset + c.kc);
+      for (int64_t k = 0; k < c.kc; ++k) {
+        a_rows.back()[kOffset + k] = a_values[static_cast<size_t>(i * steps + tap * c.kc + k)];
+      }
+      a.push_back(a_rows.back().get());
+    }
+  }
+  Guarded<T> a_panel(mr * steps);
+  for (int64_t i = 0; i < mr; ++i) {
+    for (int64_t k = 0; k < steps; ++k) a_panel[k * mr + i] = a_values[static_cast<size_t>(i * steps + k)];
+  }
+  const Guarded<T> b(values<T>(steps > 0 ? (steps - 1) * ldb + nr : 0, 2));
+  const Guarded<T> bias(values<T>(nr, 3));
+
+  std::vector<Guarded<T>> c_rows;
+  std::vector<T*> c_pointers;
+  std::vector<std::vector<T>> expected;
+  for (int64_t i = 0; i < mr; ++i) {
+    c_rows.emplace_back(values<T>(nr, static_cast<uint64_t>(10 + i)));
+    c_pointers.push_back(c_rows.back().get());
+    expected.emplace_back();
+    for (int64_t j = 0; j < nr; ++j) {
+      T sum = c.accumulate ? c_rows.back()[j] : T{0};
+      for (int64_t k = 0; k < steps; ++k) {
+        sum = std::fma(a_values[static_cast<size_t>(i * steps + k)], b[k * ldb + j], sum);
+      }
+      if (c.bias) sum += bias[j];
+      if (c.relu && sum < 0) sum = 0;
+      expected.back().push_back(sum);
+    }
+  }
+
+  GemmTile<T> tile{};
+  tile.taps = c.taps;
+  tile.kc = c.kc;
+  tile.a = panel ? nullptr : a.data();
+  tile.a_offset = panel ? 0 : kOffset;
+  tile.a_panel = panel ? a_panel.get() : nullptr;
+  tile.b = b.get();
+  tile.ldb = ldb;
+  tile.c = c_pointers.data();
+  tile.accumulate = c.accumulate;
+  tile.bias = c.bias ? bias.get() : nullptr;
+  tile.relu = c.relu;
+  reinterpret_cast<void (*)(const GemmTile<T>&)>(row.function)(tile);
+  for (int64_t i = 0; i < mr; ++i) {
+    check_same_bits(row.name, c_rows[static_cast<size_t>(i)].get(), expected[static_cast<size_t>(i)].data(), nr);
+  }
+}
+
+TEST(gemm_rows) {
+  for_each_row<GemmRows>([](const Kernel& row, auto t) {
+    for (const TileCase& c : tile_cases()) check_tile<decltype(t)>(row, c, false);
+  });
+}
+
+TEST(gemm_panel) {
+  for_each_row<GemmPanel>([](const Kernel& row, auto t) {
+    for (const TileCase& c : tile_cases()) check_tile<decltype(t)>(row, c, true);
+  });
+}
+
+// For rows beyond the edge of a matrix, the caller lets their results fall onto one spare row.
+TEST(unwanted_rows_may_coincide) {
+  for_each_row<GemmRows>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const int64_t mr = row.facts.mr;
+    const int64_t nr = row.facts.nr;
+    const Guarded<T> a(values<T>(5, 1)), b(values<T>(5 * nr, 2));
+    Guarded<T> first(nr), spare(nr);
+    std::vector<const T*> a_rows(static_cast<size_t>(mr), a.get());
+    std::vector<T*> c_rows(static_cast<size_t>(mr), spare.get());
+    c_rows[0] = first.get();
+    GemmTile<T> tile{};
+    tile.taps = 1;
+    tile.kc = 5;
+    tile.a = a_rows.data();
+    tile.b = b.get();
+    tile.ldb = nr;
+    tile.c = c_rows.data();
+    function_of<GemmRows, T>(row)(tile);
+    check_same_bits(row.name, first.get(), spare.get(), nr);
+  });
+}
+
+template <class Kind, class T>
+void check_selection() {
+  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    for (int64_t n : {0, 1, 3, 7, 8, 9, 15, 16, 17, 48, 63, 64, 65, 1000, 1000000}) {
+      const Kernel& row = select_tile<Kind, T>(n, arch_of(isa));
+      CHECK((is_row_of<Kind, T>(row)));
+      CHECK(arch_of(isa).has(row.isa));
+      // The best instruction set that has tiles, whatever n is.
+      CHECK(row.isa == (select_row<Kind, T>(arch_of(isa)).isa));
+      CHECK(row.facts.mr > 0 && row.facts.nr > 0);
+    }
+  }
+}
+
+TEST(selection_of_a_tile_is_pure) {
+  check_selection<GemmRows, float>();
+  check_selection<GemmRows, double>();
+  check_selection<GemmPanel, float>();
+  check_selection<GemmPanel, double>();
+  CHECK_EQ(std::string(select_tile<GemmRows, float>(100, arch_of(Isa::scalar)).name), "gemm_rows_f32_4x4__scalar");
+}
+
+// Sizes round the edges of every tile and block, against one accumulator per element.
+template <class T>
+void check_product(int64_t m, int64_t n, int64_t k) {
+  for (bool transpose_a : {false, true}) {
+    for (bool transpose_b : {false, true}) {
+      Guarded<T> a(values<T>(m * k, 1)), b(values<T>(k * n, 2)), bias(values<T>(n, 3));
+      const Shape a_shape = transpose_a ? Shape{k, m} : Shape{m, k};
+      const Shape b_shape = transpose_b ? Shape{n, k} : Shape{k, n};
+      const DType dtype = DTypeOf<T>::value;
+      const Tensor y =
+          gemm(Tensor::borrow(a.get(), a_shape, dtype, nullptr), Tensor::borrow(b.get(), b_shape, dtype, nullptr),
+               Tensor::borrow(bias.get(), {n}, dtype, nullptr), transpose_a, transpose_b, Activation::relu);
+      std::vector<T> expected;
+      for (int64_t i = 0; i < m; ++i) {
+        for (int64_t j = 0; j < n; ++j) {
+          T sum = 0;
+          for (int64_t s = 0; s < k; ++s) {
+            sum = std::fma(a[transpose_a ? s * m + i : i * k + s], b[transpose_b ? j * k + s : s * n + j], sum);
+          }
+          sum += bias[j];
+          expected.push_back(sum < 0 ? T{0} : sum);
+        }
+      }
+      const std::string what = check::show(a_shape) + " x " + check::show(b_shape);
+      check_same_bits(what.c_str(), y.data<T>(), expected.data(), m * n);
+    }
+  }
+}
+
+TEST(products_read_their_operands_only) {
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    for (int64_t m : {0, 1, 5, 13, 50}) {
+      for (int64_t n : {0, 1, 7, 17, 65}) {
+        for (int64_t k : {0, 1, 19}) {
+          check_product<float>(m, n, k);
+          check_product<double>(m, n, k);
+        }
+      }
+    }
+    check_product<float>(40, 33, 1037);
+    check_product<double>(30, 17, 1037);
+  }
+  set_isa("");
+}
+
+}  // namespace
+}  // namespace sixloop
