@@ -1,5 +1,11 @@
 #include "bindings/bindings.h"
 
+#include <unistd.h>
+
+#if defined(__GLIBCXX__)
+#include <cxxabi.h>
+#endif
+
 #include "base/error.h"
 
 namespace sixloop {
@@ -50,6 +56,20 @@ Tensor from_numpy(const char* op, const char* name, py::array a) {
 }
 
 }  // namespace
+
+GilRelease::~GilRelease() {
+#if defined(__GLIBCXX__)
+  try {
+    PyEval_RestoreThread(state_);
+  } catch (const abi::__forced_unwind&) {
+    // Python before 3.14 ends this thread by pthread_exit(), whose unwinding would leave this destructor and
+    // drop references without the GIL. Python 3.14 lets such threads hang until the process is gone.
+    for (;;) pause();
+  }
+#else
+  PyEval_RestoreThread(state_);
+#endif
+}
 
 Tensor Call::array(const char* name, py::handle value) {
   if (py::isinstance<Tensor>(value)) {

@@ -18,6 +18,19 @@ namespace sixloop {
 
 namespace py = pybind11;
 
+// Runs its block without the GIL. py::gil_scoped_release would abort the process where a daemon thread comes
+// back while the interpreter shuts down.
+class GilRelease {
+ public:
+  GilRelease() : state_(PyEval_SaveThread()) {}
+  ~GilRelease();
+  GilRelease(const GilRelease&) = delete;
+  GilRelease& operator=(const GilRelease&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
 // The arrays of one call. NumPy in gives NumPy out; any Tensor in gives Tensors out.
 class Call {
  public:
@@ -38,7 +51,7 @@ class Call {
 
   template <class F>
   static auto without_gil(F&& f) {
-    py::gil_scoped_release release;
+    GilRelease release;
     return f();
   }
 
