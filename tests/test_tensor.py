@@ -74,8 +74,10 @@ def test_dtypes():
     assert Tensor(np.array([1.0])).dtype == np.float64
     assert Tensor(np.array([1.0]), dtype="float32").dtype == np.float32
     assert Tensor(np.array([1.0]), dtype=np.int64).dtype == np.int64
-    assert Tensor(np.arange(3, dtype=">i4")).dtype == np.int32
-    assert_same_bits(Tensor(np.arange(3, dtype=">f4")).numpy(), np.arange(3, dtype=np.float32))
+    big_endian = np.arange(3, dtype=">f4")
+    assert_same_bits(Tensor(big_endian, dtype="float32").numpy(), np.arange(3, dtype=np.float32))
+    with pytest.raises(TypeError, match=r"\[Tensor\].*>f4"):
+        Tensor(big_endian)
     for bad in (np.complex64, np.float16, "U3", object, np.uint32, bool, np.dtype([("a", "f4")])):
         with pytest.raises(TypeError, match=r"\[Tensor\]"):
             Tensor(np.zeros(3), dtype=bad)

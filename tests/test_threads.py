@@ -127,8 +127,7 @@ def test_fork(rng, busy):
 
 def test_the_gil_is_released():
     """While one thread is inside a long op, another one runs Python."""
-    n = 1200
-    a = np.ones((n, n))
+    a = np.ones((400, 400))
     ticks = []
     running = threading.Event()
     done = threading.Event()
