@@ -14,7 +14,7 @@ struct Geometry {
 
 Geometry parse_geometry(const Call& call, const Shape& x, const Shape& w, const py::object& strides,
                         const py::object& padding, const py::object& dilation, const py::object& groups,
-                        const std::string& algorithm) {
+                        const py::object& algorithm) {
   if (x.rank() != 4) {
     value_error("[", call.op(), "] x must have 4 dimensions [N, H, W, C]; got ", x.rank(), " in shape ", x);
   }
@@ -23,7 +23,11 @@ Geometry parse_geometry(const Call& call, const Shape& x, const Shape& w, const 
                 w);
   }
   const Window window = parse_window(call, {w[0], w[1]}, strides, padding, dilation, x[1], x[2]);
-  return {window, parse_int(call.op(), "groups", groups), parse_conv2d_algorithm(call.op(), algorithm)};
+  if (!py::isinstance<py::str>(algorithm)) {
+    type_error("[", call.op(), "] algorithm must be a name; got ", py::repr(algorithm).cast<std::string>());
+  }
+  return {window, parse_int(call.op(), "groups", groups),
+          parse_conv2d_algorithm(call.op(), algorithm.cast<std::string>())};
 }
 
 }  // namespace
@@ -31,7 +35,7 @@ Geometry parse_geometry(const Call& call, const Shape& x, const Shape& w, const 
 void bind_conv2d(py::module_& m) {
   m.def("conv2d", [](const py::object& x, const py::object& w, const py::object& bias, const py::object& strides,
                      const py::object& padding, const py::object& dilation, const py::object& groups,
-                     const py::object& activation, const std::string& algorithm) {
+                     const py::object& activation, const py::object& algorithm) {
     Call call("conv2d");
     const Tensor tx = call.array("x", x);
     const Tensor tw = call.array("weight", w);
@@ -43,7 +47,7 @@ void bind_conv2d(py::module_& m) {
   m.def("conv2d_grad_input",
         [](const py::object& dy, const py::object& w, const py::object& x_shape, const py::object& strides,
            const py::object& padding, const py::object& dilation, const py::object& groups,
-           const std::string& algorithm) {
+           const py::object& algorithm) {
           Call call("conv2d_grad_input");
           const Tensor tdy = call.array("dy", dy);
           const Tensor tw = call.array("weight", w);
@@ -54,7 +58,7 @@ void bind_conv2d(py::module_& m) {
   m.def("conv2d_grad_weight",
         [](const py::object& x, const py::object& dy, const py::object& w_shape, const py::object& strides,
            const py::object& padding, const py::object& dilation, const py::object& groups,
-           const std::string& algorithm) {
+           const py::object& algorithm) {
           Call call("conv2d_grad_weight");
           const Tensor tx = call.array("x", x);
           const Tensor tdy = call.array("dy", dy);
@@ -68,7 +72,7 @@ void bind_conv2d(py::module_& m) {
           const Call call("conv2d");
           const Shape x = call.shape("x_shape", x_shape);
           const Shape w = call.shape("w_shape", w_shape);
-          const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, "auto");
+          const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, py::str("auto"));
           const Conv2dParams p = conv2d_params("conv2d", x, w, g.window, g.groups);
           return py::make_tuple(p.n, p.oh, p.ow, p.o);
         });

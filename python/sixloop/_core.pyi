@@ -72,7 +72,7 @@ def conv2d(
     arg5: Any,
     arg6: Any,
     arg7: Any,
-    arg8: str,
+    arg8: Any,
     /,
 ) -> Any: ...
 def conv2d_grad_input(
@@ -83,7 +83,7 @@ def conv2d_grad_input(
     arg4: Any,
     arg5: Any,
     arg6: Any,
-    arg7: str,
+    arg7: Any,
     /,
 ) -> Any: ...
 def conv2d_grad_weight(
@@ -94,7 +94,7 @@ def conv2d_grad_weight(
     arg4: Any,
     arg5: Any,
     arg6: Any,
-    arg7: str,
+    arg7: Any,
     /,
 ) -> Any: ...
 def conv2d_output_shape(
