@@ -159,8 +159,10 @@ def activation(x: Any, name: str | None) -> Array:
     return globals()[name](x)
 
 
-def activation_grad_from_output(dy: Any, y: Any, name: str) -> Array:
+def activation_grad_from_output(dy: Any, y: Any, name: str | None) -> Array:
     dy, y = _f64(dy), _f64(y)
+    if name is None:
+        return dy
     if name == "relu":
         return np.where(y > 0, dy, 0.0)
     if name == "sigmoid":
@@ -180,6 +182,11 @@ def activation_grad_from_output(dy: Any, y: Any, name: str) -> Array:
     raise ValueError(
         f"[activation] the gradient of {name!r} needs the input; valid: {', '.join(FROM_OUTPUT)}"
     )
+
+
+def activation_bias_grad(dy: Any, y: Any, name: str | None) -> tuple[Array, Array]:
+    dz = activation_grad_from_output(dy, y, name)
+    return dz, bias_grad(dz)
 
 
 # ----------------------------------------------------------------------------- gemm and convolution

@@ -188,6 +188,7 @@ def test_other_maps(rng, same_everywhere, shape, dtype):
             ops.add(x, other),
             ops.bias_add(x, bias, activation="gelu"),
             ops.bias_grad(x),
+            *ops.activation_bias_grad(x, other, "tanh"),
             ops.scale(x, 0.3),
             ops.concat([x, other]),
             *ops.split(x, [shape[-1] // 2, shape[-1] - shape[-1] // 2]),

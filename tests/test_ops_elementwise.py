@@ -160,11 +160,24 @@ def test_gradient_from_output(rng, name, dtype):
     assert_within(ops.activation_grad_from_output(dy, y, name), expected, bound, dtype)
 
 
+@every_dtype
+@pytest.mark.parametrize("name", [None, *reference.FROM_OUTPUT])
+def test_gradient_from_output_and_bias_in_one_pass(rng, name, dtype):
+    for shape in [(1, 1), (5, 3), (2, 3, 4, 7), (40, 16), (3, 7, 6, 33), (3000, 10), (0, 4)]:
+        y = reference.activation(rng.normal(size=shape), name).astype(dtype)
+        dy = rng.normal(size=shape).astype(dtype)
+        dz, db = ops.activation_bias_grad(dy, y, name)
+        separate = ops.activation_grad_from_output(dy, y, name)
+        assert_same_bits([dz, db], [separate, ops.bias_grad(separate)], f"{shape}: ")
+
+
 @pytest.mark.parametrize("name", ["gelu", "gaussian"])
 def test_gradient_from_output_where_it_is_ambiguous(name):
     dy = np.ones(3, np.float32)
     with pytest.raises(ValueError, match=name):
         ops.activation_grad_from_output(dy, dy, name)
+    with pytest.raises(ValueError, match=name):
+        ops.activation_bias_grad(dy, dy, name)
 
 
 @every_activation
