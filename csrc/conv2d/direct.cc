@@ -68,9 +68,46 @@ void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
   }
 }
 
+namespace {
+
+// With stride 1 the input gradient is a convolution of dy with the filters turned by 180 degrees. That pays where
+// dy has few channels, since such a convolution reads whole filter rows at once.
+bool turned_filters_pay(const Conv2dParams& p) {
+  const Window& win = p.window;
+  const int64_t reach_h = win.dilation_h * (win.kh - 1);
+  const int64_t reach_w = win.kw - 1;
+  return win.stride_h == 1 && win.stride_w == 1 && win.dilation_w == 1 && p.groups == 1 && win.kw > 1 && p.o <= 16 &&
+         std::max(win.pad_top, win.pad_bottom) <= reach_h && std::max(win.pad_left, win.pad_right) <= reach_w;
+}
+
+template <class T>
+void grad_input_by_turned_filters(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
+  const Window& win = p.window;
+  const int64_t offsets = win.kh * win.kw;
+  Buffer<T> turned(offsets * p.o * p.c);
+  for (int64_t k = 0; k < offsets; ++k) {
+    const T* from = w + (offsets - 1 - k) * p.c * p.o;
+    T* to = turned.get() + k * p.o * p.c;
+    for (int64_t o = 0; o < p.o; ++o) {
+      for (int64_t c = 0; c < p.c; ++c) to[o * p.c + c] = from[c * p.o + o];
+    }
+  }
+  Conv2dParams q{p.n, p.oh, p.ow, p.o, p.h, p.w, p.c, 1, win};
+  const int64_t reach_h = win.dilation_h * (win.kh - 1);
+  const int64_t reach_w = win.kw - 1;
+  q.window.pad_top = reach_h - win.pad_top;
+  q.window.pad_bottom = reach_h - win.pad_bottom;
+  q.window.pad_left = reach_w - win.pad_left;
+  q.window.pad_right = reach_w - win.pad_right;
+  direct_forward(q, dy, turned.get(), Epilogue<T>{}, dx);
+}
+
+}  // namespace
+
 template <class T>
 void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
   if (is_depthwise(p)) return depthwise_grad_input(p, dy, w, dx);
+  if (turned_filters_pay(p)) return grad_input_by_turned_filters(p, dy, w, dx);
   const int64_t steps = p.o / p.groups;
   const int64_t columns = p.c / p.groups;
   Buffer<T> zeros(std::max<int64_t>(steps, 1));

@@ -1,7 +1,9 @@
 #include "conv2d/geometry.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <utility>
 
 #include "base/thread_pool.h"
 
@@ -39,7 +41,7 @@ Windows<T>::Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps
     : p_(p), x_(x), h_(p.h), w_(p.w), top_(p.window.pad_top), left_(p.window.pad_left) {
   const Window& win = p.window;
   const int64_t channels = p.c / p.groups;
-  rows_ = kind == WindowTaps::automatic && p.groups == 1 && win.dilation_w == 1 && win.kw > 1 && p.c < kFewChannels;
+  rows_ = kind == WindowTaps::automatic && p.groups == 1 && win.dilation_w == 1 && win.kw > 1 && p.c <= kFewChannels;
   if (rows_) {
     taps_ = win.kh;
     run_ = win.kw * p.c;
@@ -145,17 +147,21 @@ struct CopyRows {
   }
 };
 
+constexpr int64_t kLongestConstant = 16;
+
+// Element i copies rows of i elements, element 0 rows of any length.
+template <class T, int64_t... kLengths>
+constexpr auto copy_rows(std::integer_sequence<int64_t, kLengths...>) {
+  return std::array{&CopyRows<T, kLengths>::run...};
+}
+
 }  // namespace
 
 template <class T>
 void Windows<T>::copy(int64_t first, int64_t count, int64_t tap, int64_t offset, int64_t length, T* out,
                       int64_t ld) const {
-  const auto run = length == 4    ? CopyRows<T, 4>::run
-                   : length == 6  ? CopyRows<T, 6>::run
-                   : length == 12 ? CopyRows<T, 12>::run
-                   : length == 14 ? CopyRows<T, 14>::run
-                   : length == 16 ? CopyRows<T, 16>::run
-                                  : CopyRows<T, 0>::run;
+  constexpr auto kRuns = copy_rows<T>(std::make_integer_sequence<int64_t, kLongestConstant + 1>{});
+  const auto run = length <= kLongestConstant ? kRuns[static_cast<size_t>(length)] : kRuns[0];
   for_stretches(first, count, tap, [&](const T* pointer, int64_t step, int64_t pixels) {
     run(pointer + offset, step, pixels, length, out, ld);
     out += pixels * ld;

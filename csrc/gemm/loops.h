@@ -65,14 +65,31 @@ constexpr int64_t kPackedColumns = 192;
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Tiles of rows in one task: so many that their rows stay in the second-level cache, so few that kTasks
-// tasks result.
+// Tiles of rows and panels of columns in one task.
+struct TaskGrid {
+  int64_t tiles;
+  int64_t panels;
+};
+
+// Every task reads its rows of A and its panels of B once: of the grids with at least kTasks tasks, whose rows stay
+// in the second-level cache, the one that reads least.
 template <class T>
-int64_t rows_per_task(int64_t m_tiles, int64_t mr, int64_t steps) {
-  constexpr int64_t kCacheBytes = 256 << 10;
-  const int64_t rows = std::clamp<int64_t>(
-      kCacheBytes / (std::clamp<int64_t>(steps, 1, kBlockSteps) * static_cast<int64_t>(sizeof(T))), 48, 384);
-  return std::max<int64_t>(std::min(ceil_div(rows, mr), ceil_div(m_tiles, kTasks)), 1);
+TaskGrid task_grid(int64_t m_tiles, int64_t mr, int64_t panels, int64_t nr, int64_t steps) {
+  constexpr int64_t kCacheBytes = 512 << 10;
+  constexpr int64_t kMostRows = 768;
+  const int64_t row_bytes = std::clamp<int64_t>(steps, 1, 512) * static_cast<int64_t>(sizeof(T));
+  const int64_t most_tiles = ceil_div(std::min(kMostRows, kCacheBytes / row_bytes), mr);
+  TaskGrid best{0, 0};
+  int64_t least = 0;
+  for (int64_t n_tasks = 1; n_tasks <= std::min(panels, kTasks); ++n_tasks) {
+    const int64_t m_tasks = std::max(ceil_div(m_tiles, most_tiles), std::min(m_tiles, ceil_div(kTasks, n_tasks)));
+    const int64_t read = m_tasks * panels * nr + n_tasks * m_tiles * mr;
+    if (best.tiles == 0 || read < least) {
+      best = {ceil_div(m_tiles, m_tasks), ceil_div(panels, n_tasks)};
+      least = read;
+    }
+  }
+  return best;
 }
 
 // Copies columns [j, j + columns) of one block of B to panels of nr columns, panel_size elements apart, each
@@ -85,6 +102,15 @@ void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns
 // beyond rows.
 template <class T>
 void pack_a(const T* a, int64_t ld, int64_t rows, int64_t kc, int64_t mr, T* panel);
+
+// Whether the rows of n elements lie in memory one after the other, without gaps.
+template <class T>
+bool follow_each_other(T* const* rows, int64_t count, int64_t n) {
+  for (int64_t i = 1; i < count; ++i) {
+    if (rows[i] != rows[0] + i * n) return false;
+  }
+  return true;
+}
 
 // A kernel begins with the accumulators in C: without this it waits for them.
 template <class T>
@@ -119,9 +145,10 @@ class TileRunner {
 
   TileRunner(typename GemmRows::Fn<T>* function, int mr, int nr) : function_(function), mr_(mr), nr_(nr) {}
 
-  // c: row pointers, at the tile's first column. Live: `rows` rows and `columns` columns.
-  void run(GemmTile<T>& tile, T* const* c, int64_t rows, int64_t columns) {
-    if (columns == nr_) {
+  // c: row pointers, at the tile's first column. Live: `rows` rows and `columns` columns. With `may_overrun` the
+  // rows follow each other without a gap and what the kernel writes beyond the last one is written again later.
+  void run(GemmTile<T>& tile, T* const* c, int64_t rows, int64_t columns, bool may_overrun) {
+    if (columns == nr_ || (may_overrun && rows == mr_)) {
       for (int64_t i = 0; i < rows; ++i) rows_[i] = c[i];
       for (int64_t i = rows; i < mr_; ++i) rows_[i] = edge_;
       tile.c = rows_;
@@ -167,9 +194,11 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
 
   // With few rows B is read about once: each task packs the panels it uses. Else B is packed once.
   const bool pack_in_task = m_tiles <= kFewTiles;
-  const int64_t tiles_per_task = pack_in_task ? m_tiles : rows_per_task<T>(m_tiles, mr, taps * b.kc);
+  const TaskGrid grid =
+      pack_in_task ? TaskGrid{m_tiles, ceil_div(panels, kTasks)} : task_grid<T>(m_tiles, mr, panels, nr, b.steps());
+  const int64_t tiles_per_task = grid.tiles;
+  const int64_t panels_per_task = grid.panels;
   const int64_t m_tasks = ceil_div(m_tiles, tiles_per_task);
-  const int64_t panels_per_task = m_tasks >= kTasks ? panels : ceil_div(panels, ceil_div(kTasks, m_tasks));
   const int64_t n_tasks = ceil_div(panels, panels_per_task);
 
   const int64_t panels_per_pack = kPackedColumns / nr;
@@ -218,6 +247,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
       row_copies.emplace(tiles * mr);
       for (int64_t i = 0; i < tiles * mr; ++i) (*row_copies)[i] = row_buffer->get() + i * ld_copy;
     }
+    const bool dense_rows = panels == 1 && blocks.size() == 1 && follow_each_other(c.get(), task_rows, b.n);
     TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
     GemmTile<T> tile{};
 
@@ -263,7 +293,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
             for (int64_t i = 0; i < next; ++i) prefetch_row(c[(t + 1) * mr + i] + j, columns);
           }
           tile.a = compact_rows ? row_copies->get() + t * mr : a.get() + (t * taps + block.tap) * mr;
-          runner.run(tile, rows, count, columns);
+          runner.run(tile, rows, count, columns, dense_rows && t + 1 < tiles);
         }
       }
     }
@@ -319,6 +349,7 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
 
     Buffer<T> a(tiles * kPanelSteps * mr);
     Buffer<T> panel_buffer(kPanelSteps * nr);
+    constexpr bool dense_rows = false;  // blocks of steps accumulate in C
     TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
     GemmTile<T> tile{};
     tile.taps = 1;
@@ -354,7 +385,7 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
             for (int64_t i = 0; i < next; ++i) prefetch_row(out + (first + mr + i) * ld_out + j, columns);
           }
           tile.a_panel = a.get() + t * kPanelSteps * mr;
-          runner.run(tile, rows, count, columns);
+          runner.run(tile, rows, count, columns, dense_rows && t + 1 < tiles);
         }
       }
     }
