@@ -89,5 +89,7 @@ void bind_elementwise(py::module_& m);
 void bind_gemm(py::module_& m);
 void bind_window(py::module_& m);
 void bind_pool2d(py::module_& m);
+void bind_softmax(py::module_& m);
+void bind_norm(py::module_& m);
 
 }  // namespace sixloop

@@ -8,4 +8,6 @@ PYBIND11_MODULE(_core, m) {
   sixloop::bind_gemm(m);
   sixloop::bind_window(m);
   sixloop::bind_pool2d(m);
+  sixloop::bind_softmax(m);
+  sixloop::bind_norm(m);
 }

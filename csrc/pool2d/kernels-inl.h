@@ -8,45 +8,16 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/simd/vectors.h"
 #include "pool2d/pool2d.h"
 
 namespace sixloop {
 namespace {  // each ISA's file compiles a copy of its own
 
-// The lanes of a vector that a step touches: all of them, or the first n.
-template <class V>
-struct AllLanes {
-  V load(const typename V::T* p) const { return V::load(p); }
-  void store(V v, typename V::T* p) const { v.store(p); }
-};
-
-template <class V>
-struct FirstLanes {
-  int64_t n;
-  V load(const typename V::T* p) const { return V::load_n(p, n); }
-  void store(V v, typename V::T* p) const { v.store_n(p, n); }
-};
-
+// Rounded up to whole vectors.
 template <class V>
 constexpr int64_t whole_vectors(int64_t length) {
   return (length + V::N - 1) / V::N * V::N;
-}
-
-// Calls f.template operator()<M>(lanes, i) for the M vectors from element i on, to cover `length` elements.
-// `whole`: the last vector may be touched in full.
-template <class V, int kBlock, class F>
-void for_vectors(int64_t length, bool whole, F f) {
-  int64_t i = 0;
-  if constexpr (kBlock > 1) {
-    for (; i + kBlock * V::N <= length; i += kBlock * V::N) f.template operator()<kBlock>(AllLanes<V>{}, i);
-  }
-  for (; i + V::N <= length; i += V::N) f.template operator()<1>(AllLanes<V>{}, i);
-  if (i == length) return;
-  if (whole) {
-    f.template operator()<1>(AllLanes<V>{}, i);
-  } else {
-    f.template operator()<1>(FirstLanes<V>{length - i}, i);
-  }
 }
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -368,7 +339,7 @@ void avg_grad_units(const PoolGradArgs<T>& a, int64_t begin, int64_t end, T* scr
       const auto share = [&](int64_t j, int64_t pixels) {
         const Cover cols = cover(j, window.stride_w, window.pad_left, window.kw, a.w);
         const V cells = V::set1(static_cast<T>((rows.end - rows.begin) * (cols.end - cols.begin)));
-        for_vectors<V, 1>(pixels * a.c, false, [&]<int M>(auto lanes, int64_t c) {
+        for_each_vector<V>(pixels * a.c, [&](auto lanes, int64_t c) {
           lanes.store(lanes.load(dy + j * a.c + c) / cells, to + j * a.c + c);
         });
       };

@@ -374,6 +374,227 @@ def global_avg_pool2d_grad(dy: Array, x_shape: Sequence[int]) -> Array:
     return _core.global_avg_pool2d_grad(dy, x_shape)
 
 
+def softmax(x: Array, axis: int = -1) -> Array:
+    """Returns exp(x - m) / sum(exp(x - m)) along an axis, m being the largest element.
+
+    -inf gives 0. Where all are -inf, or one is inf or NaN, all along the axis are NaN. The last
+    axis (and one that only axes of length 1 follow) is summed over 64 bytes of lanes, other axes
+    in order.
+
+    Args:
+        x: at least one dimension.
+        axis: default -1, the last one.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        ValueError: no dimension, or an axis that x has not.
+        TypeError: not a floating-point array.
+    """
+    return _core.softmax(x, axis)
+
+
+def softmax_grad(dy: Array, y: Array, axis: int = -1) -> Array:
+    """Returns the gradient of softmax's input, y (dy - sum(dy y)).
+
+    Args:
+        dy: gradient of the result.
+        y: the result of softmax, of the same shape.
+        axis: the axis that softmax took; default -1.
+
+    Returns:
+        The shape of y.
+
+    Raises:
+        ValueError: different shapes, or an axis that y has not.
+        TypeError: not floating-point arrays of one dtype.
+    """
+    return _core.softmax_grad(dy, y, axis)
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """Returns x - m - log(sum(exp(x - m))) along an axis, m being the largest element.
+
+    More exact than the logarithm of :func:`softmax`, and finite where that underflows. -inf gives
+    -inf. Where all are -inf, or one is inf or NaN, all along the axis are NaN.
+
+    Args:
+        x: at least one dimension.
+        axis: default -1, the last one.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        ValueError: no dimension, or an axis that x has not.
+        TypeError: not a floating-point array.
+    """
+    return _core.log_softmax(x, axis)
+
+
+def log_softmax_grad(dy: Array, y: Array, axis: int = -1) -> Array:
+    """Returns the gradient of log_softmax's input, dy - exp(y) sum(dy).
+
+    Args:
+        dy: gradient of the result.
+        y: the result of log_softmax, of the same shape.
+        axis: the axis that log_softmax took; default -1.
+
+    Returns:
+        The shape of y.
+
+    Raises:
+        ValueError: different shapes, or an axis that y has not.
+        TypeError: not floating-point arrays of one dtype.
+    """
+    return _core.log_softmax_grad(dy, y, axis)
+
+
+def cross_entropy(logits: Array, labels: Any) -> tuple[float, Array]:
+    """Returns the mean of -log(softmax(logits)[label]) over the rows, and its gradient.
+
+    Both come from one pass over the logits, without the rounding of a softmax in between.
+
+    Args:
+        logits: [N, classes].
+        labels: integers from 0 to classes - 1, [N].
+
+    Returns:
+        The loss, 0.0 where N is 0 (an empty sum, so that totals over batches stay finite), and
+        (softmax(logits) - one_hot(labels)) / N, [N, classes].
+
+    Raises:
+        ValueError: wrong rank, different lengths, or a label out of range (the first is named).
+        TypeError: logits not floating-point, or labels not integers.
+    """
+    return _core.cross_entropy(logits, labels)
+
+
+def batch_norm(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array | None = None,
+    variance: Array | None = None,
+    *,
+    epsilon: float = 1e-5,
+    activation: str | None = None,
+) -> tuple[Array, Array, Array]:
+    """Returns activation(gamma (x - mean) / sqrt(variance + epsilon) + beta) and the statistics.
+
+    Ioffe and Szegedy 2015, algorithm 1. Every channel (index of the last axis) has statistics of
+    its own over all other axes.
+
+    Args:
+        x: [..., C].
+        gamma: scale, [C].
+        beta: shift, [C].
+        mean: [C]; None (with ``variance``): that of the batch.
+        variance: [C]; None: that of the batch, the biased one (divided by the number of values).
+        epsilon: finite and not negative; default 1e-5.
+        activation: None or the name of an activation function, applied to each part of the
+            result while it is in cache.
+
+    Returns:
+        (y, mean, variance): y of the shape of x; statistics that were given, as they are; else
+        those of the batch, zeros where it is empty. The variance keeps its digits where the mean
+        is large: it is that of blocks of rows, combined as by Chan, Golub and LeVeque 1979.
+
+    Raises:
+        ValueError: wrong shapes, mean or variance alone, a negative epsilon, an unknown name.
+        TypeError: not floating-point arrays of one dtype.
+    """
+    return _core.batch_norm(x, gamma, beta, mean, variance, epsilon, activation)
+
+
+def batch_norm_grad(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    variance: Array,
+    *,
+    epsilon: float = 1e-5,
+    training: bool = True,
+) -> tuple[Array, Array, Array]:
+    """Returns the gradients of batch_norm's input, gamma and beta.
+
+    With x_hat = (x - mean) / sqrt(variance + epsilon): dbeta = sum(dy), dgamma = sum(dy x_hat), and
+    dx = gamma / sqrt(variance + epsilon) (dy - mean(dy) - x_hat mean(dy x_hat)).
+
+    Args:
+        dy: gradient of the result (before an activation function), [..., C].
+        x: the input, [..., C].
+        gamma: scale, [C].
+        mean: the mean that batch_norm returned, [C].
+        variance: the variance that batch_norm returned, [C].
+        epsilon: that of batch_norm; default 1e-5.
+        training: True (default): the statistics are those of x, and have gradients. False: they are
+            constants, and dx = gamma / sqrt(variance + epsilon) dy.
+
+    Returns:
+        (dx, dgamma, dbeta), of shapes [..., C], [C] and [C].
+
+    Raises:
+        ValueError: wrong shapes or a negative epsilon.
+        TypeError: not floating-point arrays of one dtype.
+    """
+    return _core.batch_norm_grad(dy, x, gamma, mean, variance, epsilon, training)
+
+
+def local_response_norm(
+    x: Array, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
+) -> Array:
+    """Returns y_c = x_c / (k + alpha * sum(x_j^2))^beta, j from c - size//2 to c + (size-1)//2.
+
+    Krizhevsky, Sutskever and Hinton 2012, section 3.3, whose constants are the defaults. Channels
+    (indices of the last axis) that do not exist count as zero; alpha is not divided by the size, as
+    it is in other libraries.
+
+    Args:
+        x: [..., C].
+        size: channels in a window, at least 1; default 5.
+        alpha: finite; default 1e-4.
+        beta: from -1000 to 1000; default 0.75, which is computed from square roots.
+        k: finite; default 2.
+
+    Returns:
+        The shape of x; NaN where the base of the power is negative.
+
+    Raises:
+        ValueError: no dimension, or a parameter out of range.
+        TypeError: not a floating-point array, or a parameter that is not a number.
+    """
+    return _core.local_response_norm(x, size, alpha, beta, k)
+
+
+def local_response_norm_grad(
+    dy: Array, x: Array, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
+) -> Array:
+    """Returns the gradient of local_response_norm's input.
+
+    With s_c = k + alpha * sum(x_j^2): dx_c = dy_c s_c^-beta - 2 alpha beta x_c sum(dy_j x_j
+    s_j^(-beta-1)), the sum over the j whose windows contain c.
+
+    Args:
+        dy: gradient of the result, [..., C].
+        x: the input, [..., C].
+        size: as of local_response_norm; default 5.
+        alpha: as of local_response_norm; default 1e-4.
+        beta: as of local_response_norm; default 0.75.
+        k: as of local_response_norm; default 2.
+
+    Returns:
+        The shape of x.
+
+    Raises:
+        ValueError: wrong shapes, or a parameter out of range.
+        TypeError: not floating-point arrays of one dtype, or a parameter that is not a number.
+    """
+    return _core.local_response_norm_grad(dy, x, size, alpha, beta, k)
+
+
 def relu(x: Array) -> Array:
     """Returns max(x, 0), and NaN for NaN.
 

@@ -1,0 +1,94 @@
+// Batch normalisation over all axes but the last, local response normalisation across channels, and their gradients.
+#pragma once
+
+#include <optional>
+
+#include "base/kernel.h"
+#include "base/tensor.h"
+#include "elementwise/activation.h"
+
+namespace sixloop {
+
+struct NormKernels {
+  static Kernels kernels();
+};
+
+// For each of `channels` columns of `rows` rows (at least 1) that are `pitch` elements apart, in two passes:
+// base = (sum of x) / rows, rounded as it may be, sum = sum of (x - base), squares = sum of (x - base)^2. The mean
+// is base + sum / rows, the sum of squared deviations squares - sum^2 / rows: neither loses digits to a large mean.
+struct BatchMoments : NormKernels {
+  static constexpr const char* name = "batch_moments";
+  template <class T>
+  using Fn = void(const T* x, int64_t rows, int64_t pitch, int64_t channels, T* base, T* sum, T* squares);
+};
+
+// y = (x - mean) * scale + shift, the product fused with the sum, for dense rows of `channels`.
+struct BatchNormalize : NormKernels {
+  static constexpr const char* name = "batch_normalize";
+  template <class T>
+  using Fn = void(const T* x, T* y, int64_t rows, int64_t channels, const T* mean, const T* scale, const T* shift);
+};
+
+// For each column: sum = sum of dy, dot = sum of dy (x - mean).
+struct BatchGradSums : NormKernels {
+  static constexpr const char* name = "batch_grad_sums";
+  template <class T>
+  using Fn = void(const T* dy, const T* x, const T* mean, int64_t rows, int64_t pitch, int64_t channels, T* sum,
+                  T* dot);
+};
+
+// dx = a dy + (b (x - mean) + c), both products fused; a dy where x is null.
+struct BatchGradInput : NormKernels {
+  static constexpr const char* name = "batch_grad_input";
+  template <class T>
+  using Fn = void(const T* dy, const T* x, T* dx, int64_t rows, int64_t channels, const T* mean, const T* a, const T* b,
+                  const T* c);
+};
+
+// Channel i meets the channels i - before ... i + after, those that exist.
+template <class T>
+struct ResponseParams {
+  int64_t before, after;
+  T alpha, beta, k;
+};
+
+// y = x s^-beta with s = k + alpha * sum of x^2 over the window, for `rows` dense rows of `channels`.
+// scratch: two rows of before + channels + after + 16 elements.
+struct LocalResponse : NormKernels {
+  static constexpr const char* name = "local_response_norm";
+  template <class T>
+  using Fn = void(const T* x, T* y, int64_t rows, int64_t channels, const ResponseParams<T>& params, T* scratch);
+};
+
+// dx = dy s^-beta - 2 alpha beta x * sum of dy x s^(-beta - 1) over the channels whose windows contain this one.
+// scratch as above.
+struct LocalResponseGrad : NormKernels {
+  static constexpr const char* name = "local_response_norm_grad";
+  template <class T>
+  using Fn = void(const T* dy, const T* x, T* dx, int64_t rows, int64_t channels, const ResponseParams<T>& params,
+                  T* scratch);
+};
+
+struct BatchNorm {
+  Tensor y, mean, variance;
+};
+// y = activation(gamma (x - mean) / sqrt(variance + epsilon) + beta). Without statistics: those of the batch, the
+// biased variance; both zero where there are no rows.
+BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const std::optional<Tensor>& mean,
+                     const std::optional<Tensor>& variance, double epsilon, Activation activation);
+
+struct BatchNormGrad {
+  Tensor dx, dgamma, dbeta;
+};
+// training: mean and variance are functions of x; otherwise they are constants.
+BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& mean,
+                              const Tensor& variance, double epsilon, bool training);
+
+Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double beta, double k);
+Tensor local_response_norm_grad(const Tensor& dy, const Tensor& x, int64_t size, double alpha, double beta, double k);
+
+#define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
+#include "norm/kernels.inc"
+#undef SIXLOOP_KERNEL
+
+}  // namespace sixloop
