@@ -44,7 +44,8 @@ class Add(Layer):
         return _epilogue.finish(self.activation, ctx, total)
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
-        return (_epilogue.gradient(self.activation, ctx, dy),) * ctx.saved
+        count: int = ctx.saved
+        return (_epilogue.gradient(self.activation, ctx, dy),) * count
 
 
 class Concat(Layer):
