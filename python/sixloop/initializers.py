@@ -85,11 +85,14 @@ class _Scaled(Initializer):
         fan_in, fan_out = fans(shape)
         fan = (fan_in + fan_out) / 2 if self.averaged else fan_in
         deviation = math.sqrt(self.scale / max(1.0, fan))
-        if self.uniform:
-            # A uniform number in (-a, a) has variance a*a/3.
-            limit = math.sqrt(3.0) * deviation
-            return ops.random_uniform(shape, -limit, limit, seed=seed, purpose=purpose, dtype=dtype)
-        return ops.random_normal(shape, 0.0, deviation, seed=seed, purpose=purpose, dtype=dtype)
+        if not self.uniform:
+            return _Normal(0.0, deviation)(shape, seed=seed, purpose=purpose, dtype=dtype)
+        # A uniform number in (-a, a) has variance a*a/3.
+        limit = math.sqrt(3.0) * deviation
+        tensor: Tensor = ops.random_uniform(
+            shape, -limit, limit, seed=seed, purpose=purpose, dtype=dtype
+        )
+        return tensor
 
     def config(self) -> str:
         return self.name
@@ -106,9 +109,10 @@ class _Normal(Initializer):
     def __call__(
         self, shape: tuple[int, ...], *, seed: int, purpose: int, dtype: str = "float32"
     ) -> Tensor:
-        return ops.random_normal(
+        tensor: Tensor = ops.random_normal(
             shape, self.mean, self.std, seed=seed, purpose=purpose, dtype=dtype
         )
+        return tensor
 
     def config(self) -> dict[str, Any]:
         return {"name": "normal", "mean": self.mean, "std": self.std}

@@ -44,6 +44,15 @@ def finish(activation: str | None, ctx: Context, z: Array) -> Array:
     return z
 
 
+def gradient_with_bias(activation: str | None, ctx: Context, dy: Array) -> tuple[Array, Array]:
+    """Returns the gradient before the activation and that of the bias, in one pass if possible."""
+    if activation in FROM_OUTPUT and not ctx.linear:
+        y, ctx.epilogue = ctx.epilogue, None
+        return ops.activation_bias_grad(dy, y, activation)
+    dz = gradient(activation, ctx, dy)
+    return dz, ops.bias_grad(dz)
+
+
 def gradient(activation: str | None, ctx: Context, dy: Array) -> Array:
     """Returns the gradient of the kernel's output before the activation from ``dy``."""
     if activation is None or ctx.linear:

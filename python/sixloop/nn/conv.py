@@ -132,10 +132,12 @@ class Conv2D(Layer):
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
         x, ctx.saved = ctx.saved, None
-        dz = _epilogue.gradient(self.activation, ctx, dy)
         weight = self._parameters["weight"]
         if self.use_bias:
-            ctx.add_gradient("bias", ops.bias_grad(dz))
+            dz, bias = _epilogue.gradient_with_bias(self.activation, ctx, dy)
+            ctx.add_gradient("bias", bias)
+        else:
+            dz = _epilogue.gradient(self.activation, ctx, dy)
         ctx.add_gradient(
             "weight",
             ops.conv2d_grad_weight(

@@ -77,9 +77,11 @@ class Dense(Layer):
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
         x, ctx.saved = ctx.saved, None
-        dz = _epilogue.gradient(self.activation, ctx, dy)
         if self.use_bias:
-            ctx.add_gradient("bias", ops.bias_grad(dz))
+            dz, bias = _epilogue.gradient_with_bias(self.activation, ctx, dy)
+            ctx.add_gradient("bias", bias)
+        else:
+            dz = _epilogue.gradient(self.activation, ctx, dy)
         ctx.add_gradient("weight", ops.gemm(x, dz, transpose_a=True))
         if not ctx.needs[0]:
             return (None,)
