@@ -114,6 +114,17 @@ TEST(gemm_panel) {
   });
 }
 
+TEST(fma_peak_counts_its_operations) {
+  for_each_row<FmaPeak>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    T sink[64] = {};
+    const auto kernel = function_of<FmaPeak, T>(row);
+    const int64_t ten = kernel(10, sink);
+    CHECK(ten > 0);
+    CHECK_EQ(kernel(20, sink), 2 * ten);
+  });
+}
+
 // For rows beyond the edge of a matrix, the caller lets their results fall onto one spare row.
 TEST(unwanted_rows_may_coincide) {
   for_each_row<GemmRows>([](const Kernel& row, auto t) {
