@@ -17,7 +17,7 @@ const Kernel kKernels[] = {
 
 // Rows of A further apart than this many bytes share few cache sets and pages: a task copies them where they
 // serve at least this many columns.
-constexpr int64_t kFarRows = 4096;
+constexpr int64_t kFarRows = 8192;
 constexpr int64_t kColumnsThatPayCopies = 256;
 
 // Cycles of one step of a tile, by its fused multiply-adds and by its loads, two of each a cycle.

@@ -74,16 +74,17 @@ struct TaskGrid {
 // Every task reads its rows of A and its panels of B once: of the grids with at least kTasks tasks, whose rows stay
 // in the second-level cache, the one that reads least.
 template <class T>
-TaskGrid task_grid(int64_t m_tiles, int64_t mr, int64_t panels, int64_t nr, int64_t steps) {
+TaskGrid task_grid(int64_t m_tiles, int64_t mr, int64_t panels, int64_t nr, int64_t steps, bool copied_rows) {
   constexpr int64_t kCacheBytes = 512 << 10;
   constexpr int64_t kMostRows = 768;
+  constexpr int64_t kCopyCost = 4;  // of a row that is copied, in reads
   const int64_t row_bytes = std::clamp<int64_t>(steps, 1, 512) * static_cast<int64_t>(sizeof(T));
   const int64_t most_tiles = ceil_div(std::min(kMostRows, kCacheBytes / row_bytes), mr);
   TaskGrid best{0, 0};
   int64_t least = 0;
   for (int64_t n_tasks = 1; n_tasks <= std::min(panels, kTasks); ++n_tasks) {
     const int64_t m_tasks = std::max(ceil_div(m_tiles, most_tiles), std::min(m_tiles, ceil_div(kTasks, n_tasks)));
-    const int64_t read = m_tasks * panels * nr + n_tasks * m_tiles * mr;
+    const int64_t read = m_tasks * panels * nr + n_tasks * m_tiles * mr * (copied_rows ? kCopyCost : 1);
     if (best.tiles == 0 || read < least) {
       best = {ceil_div(m_tiles, m_tasks), ceil_div(panels, n_tasks)};
       least = read;
@@ -194,8 +195,8 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
 
   // With few rows B is read about once: each task packs the panels it uses. Else B is packed once.
   const bool pack_in_task = m_tiles <= kFewTiles;
-  const TaskGrid grid =
-      pack_in_task ? TaskGrid{m_tiles, ceil_div(panels, kTasks)} : task_grid<T>(m_tiles, mr, panels, nr, b.steps());
+  const TaskGrid grid = pack_in_task ? TaskGrid{m_tiles, ceil_div(panels, kTasks)}
+                                     : task_grid<T>(m_tiles, mr, panels, nr, b.steps(), compact_rows);
   const int64_t tiles_per_task = grid.tiles;
   const int64_t panels_per_task = grid.panels;
   const int64_t m_tasks = ceil_div(m_tiles, tiles_per_task);
