@@ -294,7 +294,9 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
             for (int64_t i = 0; i < next; ++i) prefetch_row(c[(t + 1) * mr + i] + j, columns);
           }
           tile.a = compact_rows ? row_copies->get() + t * mr : a.get() + (t * taps + block.tap) * mr;
-          runner.run(tile, rows, count, columns, dense_rows && t + 1 < tiles);
+          // What a row of the tile writes beyond its n elements must lie within later rows of this task.
+          const bool may_overrun = dense_rows && (task_rows - (t + 1) * mr) * b.n >= nr - b.n;
+          runner.run(tile, rows, count, columns, may_overrun);
         }
       }
     }
@@ -350,7 +352,6 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
 
     Buffer<T> a(tiles * kPanelSteps * mr);
     Buffer<T> panel_buffer(kPanelSteps * nr);
-    constexpr bool dense_rows = false;  // blocks of steps accumulate in C
     TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
     GemmTile<T> tile{};
     tile.taps = 1;
@@ -386,7 +387,7 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
             for (int64_t i = 0; i < next; ++i) prefetch_row(out + (first + mr + i) * ld_out + j, columns);
           }
           tile.a_panel = a.get() + t * kPanelSteps * mr;
-          runner.run(tile, rows, count, columns, dense_rows && t + 1 < tiles);
+          runner.run(tile, rows, count, columns, /*may_overrun=*/false);  // blocks of steps accumulate in C
         }
       }
     }
