@@ -614,7 +614,8 @@ def concat(arrays: Sequence[Any], axis: int = -1) -> Array:
 
 
 def split(x: Any, sizes: Sequence[int], axis: int = -1) -> list[Array]:
-    return [p.copy() for p in np.split(_f64(x), np.cumsum(sizes)[:-1], axis=axis)]
+    parts = np.split(_f64(x), np.cumsum(sizes, dtype=int)[:-1], axis=axis)
+    return [part.copy() for part in parts[: len(sizes)]]
 
 
 def zero_pad2d(x: Any, padding: Padding) -> Array:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 import reference
+import sixloop
 from comparators import assert_exact, assert_gradient, assert_same_bits, assert_within, dot_bound
 from sixloop import ops
 
@@ -67,6 +68,15 @@ def test_shapes_that_threads_share(rng, m, n, k, dtype):
         a, b = _operands(rng, m, n, k, transpose_a, transpose_b, dtype, integers=True)
         flags = {"transpose_a": transpose_a, "transpose_b": transpose_b}
         assert_exact(ops.gemm(a, b, **flags), reference.gemm(a, b, **flags), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_narrow_results_of_many_rows(rng, isa, dtype):
+    """Rows shorter than a register tile: what is written beyond them must not reach other tasks."""
+    with sixloop.num_threads(7):
+        for m, n in itertools.product((337, 1537, 3001), (1, 2, 3, 6, 7, 10, 13, 20, 33)):
+            a, b = _operands(rng, m, n, 150, False, False, dtype, integers=True)
+            assert_exact(ops.gemm(a, b), reference.gemm(a, b), dtype, f"m={m} n={n}: ")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
