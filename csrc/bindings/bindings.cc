@@ -141,6 +141,15 @@ double parse_float(const char* op, const char* name, py::handle value) {
   type_error("[", op, "] ", name, " must be a number; got ", py::repr(value).cast<std::string>());
 }
 
+bool parse_bool(const char* op, const char* name, py::handle value) {
+  try {
+    if (PyBool_Check(value.ptr()) || py::hasattr(value, "dtype")) return value.cast<bool>();
+  } catch (const py::cast_error&) {
+    // The message below has the name and the value.
+  }
+  type_error("[", op, "] ", name, " must be True or False; got ", py::repr(value).cast<std::string>());
+}
+
 std::array<int64_t, 2> Call::pair(const char* name, py::handle value) const {
   if (py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value)) {
     const auto items = py::reinterpret_borrow<py::sequence>(value);

@@ -77,6 +77,8 @@ py::dtype numpy_dtype(DType dtype);
 int64_t parse_int(const char* op, const char* name, py::handle value);
 // A number; bool and str do not count.
 double parse_float(const char* op, const char* name, py::handle value);
+// Python's or NumPy's True or False.
+bool parse_bool(const char* op, const char* name, py::handle value);
 
 // The window of a convolution or pooling over an input of input_h x input_w: strides and dilation are an int or
 // (h, w), padding is an int, (h, w), ((top, bottom), (left, right)), "valid" or "same".
@@ -87,6 +89,8 @@ void bind_base(py::module_& m);
 void bind_conv2d(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_gemm(py::module_& m);
+void bind_optimizer(py::module_& m);
+void bind_random(py::module_& m);
 void bind_window(py::module_& m);
 void bind_pool2d(py::module_& m);
 void bind_softmax(py::module_& m);

@@ -6,6 +6,8 @@ PYBIND11_MODULE(_core, m) {
   sixloop::bind_conv2d(m);
   sixloop::bind_elementwise(m);
   sixloop::bind_gemm(m);
+  sixloop::bind_optimizer(m);
+  sixloop::bind_random(m);
   sixloop::bind_window(m);
   sixloop::bind_pool2d(m);
   sixloop::bind_softmax(m);

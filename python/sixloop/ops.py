@@ -13,9 +13,15 @@ MemoryError where memory does not suffice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sixloop import _core
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sixloop import Tensor
 
 Array = Any
 Pair = int | Sequence[int]
@@ -931,3 +937,190 @@ def crop2d(x: Array, padding: Padding) -> Array:
         [N, H - top - bottom, W - left - right, C].
     """
     return _core.crop2d(x, padding)
+
+
+def dropout(x: Array, rate: float, *, seed: int, purpose: int, step: int) -> Array:
+    """Returns x with each element zeroed with probability ``rate``, the others divided by 1 - rate.
+
+    Inverted dropout (Srivastava et al. 2014). Which elements go is a function of (seed, purpose,
+    step, element) alone: element i in row-major order stays where word i % 4 of Philox block i // 4
+    is at least rate * 2^32, rounded. It depends neither on the shape nor on the dtype.
+
+    Args:
+        x: any shape.
+        rate: in [0, 1).
+        seed: from 0 to 2**63 - 1.
+        purpose: from 0 to 2**32 - 1; tells streams of one seed apart.
+        step: from 0 to 2**32 - 1.
+    """
+    return _core.dropout("dropout", "x", x, rate, seed, purpose, step)
+
+
+def dropout_grad(dy: Array, rate: float, *, seed: int, purpose: int, step: int) -> Array:
+    """Returns the gradient of dropout's input: dy through the same mask and factor.
+
+    Args:
+        dy: gradient of the result.
+        rate, seed, purpose, step: those of :func:`dropout`.
+    """
+    return _core.dropout("dropout_grad", "dy", dy, rate, seed, purpose, step)
+
+
+def random_bits(n: int, *, seed: int, purpose: int, step: int = 0) -> NDArray[np.uint64]:
+    """Returns n random numbers of 64 bits.
+
+    Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011) with the words of the seed, low word first,
+    as key and (block low, block high, purpose, step) as counter. Number i is words 0 and 1 of block
+    i // 2 where i is even, words 2 and 3 where it is odd, low word first. So a longer stream begins
+    with the shorter.
+
+    Args:
+        n: how many.
+        seed: from 0 to 2**63 - 1.
+        purpose: from 0 to 2**32 - 1; tells streams of one seed apart.
+        step: from 0 to 2**32 - 1, default 0.
+
+    Returns:
+        [n], a NumPy array.
+    """
+    return _core.random_bits(n, seed, purpose, step)
+
+
+def random_uniform(
+    shape: Sequence[int],
+    low: float,
+    high: float,
+    *,
+    seed: int,
+    purpose: int,
+    step: int = 0,
+    dtype: Any = "float32",
+) -> Tensor:
+    """Returns numbers uniform on [low, high).
+
+    Element i is low + (high - low) * u with u = (bits >> 11) / 2^53, bits being number i of
+    :func:`random_bits`; computed in float64 and rounded, and kept below ``high``.
+
+    Args:
+        shape: of the result.
+        low, high: limits; low <= high. Equal ones give that number.
+        seed, purpose, step: as in :func:`random_bits`.
+        dtype: "float32" (default) or "float64".
+    """
+    return _core.random_uniform(tuple(shape), low, high, seed, purpose, step, dtype)
+
+
+def random_normal(
+    shape: Sequence[int],
+    mean: float,
+    std: float,
+    *,
+    seed: int,
+    purpose: int,
+    step: int = 0,
+    dtype: Any = "float32",
+) -> Tensor:
+    """Returns normally distributed numbers.
+
+    Element i is mean + std * z, z being the normal distribution's quantile (Wichura 1988, algorithm
+    AS 241) at ((bits >> 12) + 1/2) / 2^52 for number i of :func:`random_bits`; computed in float64
+    and rounded. |z| is at most 8.21.
+
+    Args:
+        shape: of the result.
+        mean: of the distribution.
+        std: its standard deviation, not negative.
+        seed, purpose, step: as in :func:`random_bits`.
+        dtype: "float32" (default) or "float64".
+    """
+    return _core.random_normal(tuple(shape), mean, std, seed, purpose, step, dtype)
+
+
+def sgd_update(
+    param: Array,
+    grad: Array,
+    velocity: Array | None,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> None:
+    """Makes one step of stochastic gradient descent, in place, in torch.optim.SGD's convention.
+
+    g = grad + weight_decay * param; velocity = momentum * velocity + g; param -= lr * velocity, with
+    ``nesterov`` param -= lr * (g + momentum * velocity). Without momentum param -= lr * g.
+
+    Args:
+        param: updated; a Tensor or a writable dense NumPy array.
+        grad: gradient, the shape and dtype of param.
+        velocity: updated, zeros before the first step; may be None where momentum is 0, and is left
+            alone then.
+        lr: learning rate.
+        momentum: default 0.
+        nesterov: look-ahead (Nesterov 1983, as of Sutskever et al. 2013); default False.
+        weight_decay: L2 penalty, default 0.
+    """
+    _core.sgd_update(param, grad, velocity, lr, momentum, nesterov, weight_decay)
+
+
+def adam_update(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    step: int,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> None:
+    """Makes one step of Adam or AdamW, in place, in torch.optim's convention.
+
+    m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g^2; param -= lr * m_hat /
+    (sqrt(v_hat) + epsilon) with m_hat = m / (1 - beta1^step), v_hat = v / (1 - beta2^step)
+    (Kingma and Ba 2015). Weight decay adds weight_decay * param to the gradient g, or, decoupled,
+    multiplies param by 1 - lr * weight_decay beforehand (AdamW, Loshchilov and Hutter 2019).
+
+    Args:
+        param: updated; a Tensor or a writable dense NumPy array.
+        grad: gradient, the shape and dtype of param.
+        m, v: updated, zeros before the first step.
+        step: number of this step, from 1.
+        lr: learning rate.
+        beta1, beta2: in [0, 1), default 0.9 and 0.999.
+        epsilon: default 1e-8.
+        weight_decay: default 0.
+        decoupled: AdamW; default False.
+    """
+    _core.adam_update(param, grad, m, v, step, lr, beta1, beta2, epsilon, weight_decay, decoupled)
+
+
+def rmsprop_update(
+    param: Array,
+    grad: Array,
+    square_avg: Array,
+    *,
+    lr: float,
+    rho: float = 0.99,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> None:
+    """Makes one step of RMSprop (Tieleman and Hinton 2012), in place, in torch.optim's convention.
+
+    g = grad + weight_decay * param; square_avg = rho * square_avg + (1 - rho) * g^2;
+    param -= lr * g / (sqrt(square_avg) + epsilon).
+
+    Args:
+        param: updated; a Tensor or a writable dense NumPy array.
+        grad: gradient, the shape and dtype of param.
+        square_avg: updated, zeros before the first step.
+        lr: learning rate.
+        rho: in [0, 1), default 0.99 (torch's alpha).
+        epsilon: default 1e-8.
+        weight_decay: L2 penalty, default 0.
+    """
+    _core.rmsprop_update(param, grad, square_avg, lr, rho, epsilon, weight_decay)
