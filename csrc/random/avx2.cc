@@ -1,6 +1,6 @@
 #include "base/simd/avx2.h"
+#include "base/simd/u64_avx2.h"
 
-#include "random/avx2-inl.h"
 #include "random/kernels-inl.h"
 #include "random/random.h"
 

@@ -1,6 +1,6 @@
 #include "base/simd/avx512.h"
+#include "base/simd/u64_avx512.h"
 
-#include "random/avx512-inl.h"
 #include "random/kernels-inl.h"
 #include "random/random.h"
 

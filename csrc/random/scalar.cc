@@ -2,7 +2,7 @@
 
 #include "random/kernels-inl.h"
 #include "random/random.h"
-#include "random/scalar-inl.h"
+#include "base/simd/u64_scalar.h"
 
 namespace sixloop {
 

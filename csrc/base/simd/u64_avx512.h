@@ -1,9 +1,9 @@
 // Unsigned 64-bit lanes as base/philox.h wants them: eight.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
+
+#include "base/simd/avx512.h"
 
 namespace sixloop::avx512 {
 

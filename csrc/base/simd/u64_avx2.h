@@ -1,9 +1,9 @@
 // Unsigned 64-bit lanes as base/philox.h wants them: four.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
+
+#include "base/simd/avx2.h"
 
 namespace sixloop::avx2 {
 
