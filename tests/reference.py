@@ -509,7 +509,9 @@ def log_softmax_grad(dy: Any, y: Any, axis: int = -1) -> Array:
 def cross_entropy(logits: Any, labels: Any) -> tuple[float, Array]:
     log_p = log_softmax(logits)
     rows = np.arange(len(log_p))
-    labels = np.asarray(labels)
+    labels = np.asarray(labels, dtype=int)
+    if not len(labels):
+        return 0.0, log_p
     hot = np.zeros_like(log_p)
     hot[rows, labels] = 1.0
     return float(-log_p[rows, labels].mean()), (np.exp(log_p) - hot) / len(log_p)
@@ -534,8 +536,11 @@ def batch_norm(
 ) -> tuple[Array, Array, Array]:
     """Ioffe and Szegedy 2015; the variance is the biased one."""
     x = _f64(x)
-    mean = x.mean(axis=_all_but_last(x)) if mean is None else _f64(mean)
-    variance = ((x - mean) ** 2).mean(axis=_all_but_last(x)) if variance is None else _f64(variance)
+    count = max(math.prod(x.shape[:-1]), 1)  # the statistics of nothing are zeros
+    mean = x.sum(axis=_all_but_last(x)) / count if mean is None else _f64(mean)
+    if variance is None:
+        variance = ((x - mean) ** 2).sum(axis=_all_but_last(x)) / count
+    variance = _f64(variance)
     y = _f64(gamma) * (x - mean) / np.sqrt(variance + epsilon) + _f64(beta)
     return _activate(y, activation), mean, variance
 

@@ -274,7 +274,7 @@ _ANY_SHAPE_THAT_FITS = {
         ),
         (
             "cross_entropy",
-            ("(3,)", "(4,)"),
+            ("(4,)", "(3, 5)"),
             lambda: ops.cross_entropy(ones(3, 5), np.zeros(4, int)),
         ),
         ("cross_entropy", ("5",), lambda: ops.cross_entropy(ones(3, 5), np.array([0, 5, 1]))),
@@ -319,13 +319,6 @@ def test_labels_must_be_whole_numbers():
             ("label",),
             lambda y=labels: ops.cross_entropy(X[0, 0, :3], y),
         )
-
-
-def test_statistics_of_nothing():
-    empty = ones(0, 4, 5, 3)
-    _refuses(
-        ValueError, "batch_norm", ("(0, 4, 5, 3)",), lambda: ops.batch_norm(empty, ones(3), ones(3))
-    )
 
 
 def test_a_filter_that_does_not_fit_shows_the_arithmetic():
@@ -583,6 +576,9 @@ def test_tensors_in_tensors_out(name):
     tensors = [sixloop.Tensor(a) if i in places else a for i, a in enumerate(arguments)]
     all_tensors = getattr(ops, name)(*tensors, **options)
     mixed = _call(name, places[0], tensors[places[0]])
+    if name == "batch_norm":  # given statistics come back as they are
+        assert mixed[1] is arguments[3] and mixed[2] is arguments[4]
+        mixed, all_tensors, expected = mixed[0], all_tensors[0], expected[0]
     for actual in (all_tensors, mixed):
         pairs = [(actual, expected)]
         if isinstance(expected, (tuple, list)):

@@ -150,6 +150,9 @@ def test_gradients_by_differences(rng):
 
 def test_empty_arrays():
     for dtype in DTYPES:
+        loss, gradient = ops.cross_entropy(np.zeros((0, 3), dtype), np.zeros(0, int))
+        assert loss == 0
+        assert_exact(gradient, np.zeros((0, 3)), dtype)
         for shape in [(0, 3), (2, 0, 3)]:
             x = np.zeros(shape, dtype)
             assert_exact(ops.softmax(x), x, dtype)
