@@ -128,7 +128,7 @@ def check_rows_are_tested(texts: dict[str, str]) -> Iterator[Finding]:
     for path, text in texts.items():
         if path.endswith("kernels.inc"):
             for kind in sorted(set(re.findall(r"SIXLOOP_KERNEL\(\w+, (\w+),", text))):
-                if f"<{kind}>" not in tests and f"<{kind}, " not in tests:
+                if not re.search(rf"<{kind}[,>]", tests):
                     yield path, 1, f"no test in tests/cpp walks the rows of {kind}"
 
 
