@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -656,21 +657,21 @@ def philox4x32(counter: Any, key: Any, rounds: int = 10) -> NDArray[np.uint32]:
     return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
 
 
-def random_bits(n: int, *, seed: int, purpose: int, step: int = 0) -> NDArray[np.uint64]:
-    """Pairs of words of the stream, low word first. Block b has the counter (b, purpose, step)."""
-    blocks = np.arange((n + 1) // 2, dtype=np.uint64)
-    counter = np.empty((len(blocks), 4), dtype=np.uint64)
+def _blocks(count: int, seed: int, purpose: int, step: int) -> NDArray[np.uint32]:
+    """Words of blocks 0 ... count - 1: key is the seed, counter is (block, purpose, step)."""
+    blocks = np.arange(count, dtype=np.uint64)
+    counter = np.empty((count, 4), dtype=np.uint64)
     counter[:, 0] = blocks & np.uint64(0xFFFFFFFF)
     counter[:, 1] = blocks >> np.uint64(32)
     counter[:, 2] = purpose
     counter[:, 3] = step
-    seed &= 0xFFFFFFFFFFFFFFFF
-    words = philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32)).astype(np.uint64)
+    return philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
+
+
+def random_bits(n: int, *, seed: int, purpose: int, step: int = 0) -> NDArray[np.uint64]:
+    """Pairs of words of the stream, low word first."""
+    words = _blocks((n + 1) // 2, seed, purpose, step).astype(np.uint64)
     return (words[:, 0::2] | (words[:, 1::2] << np.uint64(32))).reshape(-1)[:n]
-
-
-def _uniform(n: int, seed: int, purpose: int, step: int) -> Array:
-    return (random_bits(n, seed=seed, purpose=purpose, step=step) >> np.uint64(11)) * 2.0**-53
 
 
 def random_uniform(
@@ -683,8 +684,14 @@ def random_uniform(
     step: int = 0,
     dtype: str = "float32",
 ) -> NDArray[Any]:
-    u = _uniform(math.prod(shape), seed, purpose, step)
-    return (low + (high - low) * u).reshape(tuple(shape)).astype(dtype)
+    bits = random_bits(math.prod(shape), seed=seed, purpose=purpose, step=step)
+    u = (bits >> np.uint64(11)) * 2.0**-53
+    low_high = np.array([low, high], dtype)
+    top = max(np.nextafter(low_high[1], low_high.dtype.type(-np.inf)), low_high[0])
+    return np.minimum((low + (high - low) * u).astype(dtype), top).reshape(tuple(shape))
+
+
+_quantile = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
 
 
 def random_normal(
@@ -697,16 +704,16 @@ def random_normal(
     step: int = 0,
     dtype: str = "float32",
 ) -> NDArray[Any]:
-    """Box and Muller 1958."""
-    n = math.prod(shape)
-    u = _uniform(2 * n, seed, purpose, step).reshape(n, 2)
-    z = np.sqrt(-2 * np.log1p(-u[:, 0])) * np.cos(2 * math.pi * u[:, 1])
+    bits = random_bits(math.prod(shape), seed=seed, purpose=purpose, step=step)
+    u = ((bits >> np.uint64(12)) + 0.5) * 2.0**-52
+    z = _quantile(u) if u.size else u
     return (mean + std * z).reshape(tuple(shape)).astype(dtype)
 
 
 def dropout(x: Any, rate: float, *, seed: int, purpose: int, step: int) -> Array:
     x = _f64(x)
-    keep = _uniform(x.size, seed, purpose, step).reshape(x.shape) >= rate
+    words = _blocks((x.size + 3) // 4, seed, purpose, step).reshape(-1)[: x.size]
+    keep = words.reshape(x.shape) >= math.floor(rate * 2**32 + 0.5)
     return np.where(keep, x / (1 - rate), 0.0)
 
 

@@ -296,6 +296,17 @@ def test_dropout(rng, dtype):
                 assert 0.05 < (other != kept).mean() < 0.95, key
 
 
+@every_dtype
+def test_dropout_is_the_references(rng, dtype):
+    for shape in [(1,), (3, 5), (4, 16), (65,), (2, 3, 4, 7), (40_001,)]:
+        x = rng.normal(size=shape).astype(dtype)
+        for rate in (0.0, 0.25, 0.7, 1 - 2**-20):
+            keyed = {"seed": 2**40 + 3, "purpose": 2**31, "step": 9}
+            expected = reference.dropout(x, rate, **keyed)
+            bound = relative_bound(dtype, expected, 2) * (expected != 0)
+            assert_within(ops.dropout(x, rate, **keyed), expected, bound, dtype)
+
+
 def test_dropout_masks_do_not_depend_on_the_dtype_or_shape(rng):
     x = np.ones((20, 30), np.float32)
     keyed = {"seed": 1, "purpose": 2, "step": 3}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reference
-from comparators import assert_same_bits
+from comparators import assert_same_bits, assert_within, relative_bound
 from sixloop import ops
 
 # Counter, key, result: the kat_vectors file of Random123 (Salmon et al. 2011).
@@ -41,6 +41,20 @@ def test_bits_are_the_references():
             actual = ops.random_bits(n, **keyed)
             assert actual.dtype == np.uint64
             assert np.array_equal(actual, reference.random_bits(n, **keyed)), (n, keyed)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_are_the_references(dtype):
+    keyed = {"seed": 2**40 + 7, "purpose": 5, "step": 11, "dtype": dtype}
+    for shape in [(1,), (7, 3), (63,), (64,), (65,), (5000,), (3, 7001)]:
+        for low, high in [(0.0, 1.0), (-2.5, 0.5), (3.0, 3.0 + 1e-7)]:
+            actual = np.asarray(ops.random_uniform(shape, low, high, **keyed))
+            assert_same_bits(actual, reference.random_uniform(shape, low, high, **keyed))
+        actual = np.asarray(ops.random_normal(shape, 0.5, 2.0, **keyed))
+        expected = reference.random_normal(shape, 0.5, 2.0, **{**keyed, "dtype": "float64"})
+        # AS 241 has a relative error of 1e-16 in z; log and the polynomials add a few ulps.
+        bound = relative_bound(dtype, expected, 1) + 2 * 1e-15 * (np.abs(expected) + 0.5)
+        assert_within(actual, expected, bound, dtype)
 
 
 def test_a_longer_stream_begins_with_the_shorter():
