@@ -1,4 +1,4 @@
-"""sixloop beside PyTorch and NumPy: one process, one call of each in turn, medians and ratios.
+"""sixloop beside PyTorch and NumPy: one process, in turns of 50 ms, medians and ratios.
 
     python bench/compare_torch.py [--threads 2] [--seconds 1.0] [--only gemm,conv,lenet] [--json FILE]
 
@@ -57,17 +57,22 @@ CONV = [
 
 
 def alternate(seconds: float, calls: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
-    """Runs the calls in turn until the time is up; returns median and 20th percentile in ms."""
-    for call in calls.values():
-        call()
-        call()
+    """Runs the calls in turn until the time is up; returns median and 20th percentile in ms.
+
+    Each turn runs one of them for 50 ms. The first 10 ms do not count: the threads of the one before
+    still spin for work.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[next(iter(times))]) < 5:
+    end = time.perf_counter() + seconds * len(calls)
+    while time.perf_counter() < end or min(len(t) for t in times.values()) < 5:
         for name, call in calls.items():
-            begin = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - begin)
+            turn = time.perf_counter()
+            while time.perf_counter() < turn + 0.01:
+                call()
+            turn = time.perf_counter()
+            while (begin := time.perf_counter()) < turn + 0.04:
+                call()
+                times[name].append(time.perf_counter() - begin)
     return {
         name: {
             "median_ms": 1e3 * statistics.median(t),

@@ -26,6 +26,16 @@ void depthwise_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx)
 template <class T>
 void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
 
+// planar.cc: direct convolution with stride 1 and so few channels that their vectors would be mostly empty.
+bool planar_forward_pays(const Conv2dParams& p);
+bool planar_grad_weight_pays(const Conv2dParams& p);
+// The bits of direct_forward().
+template <class T>
+void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
+// Sums along image rows in virtual lanes, images cut into parts by the shape alone.
+template <class T>
+void planar_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
+
 // im2col.cc: the matrix of windows is written, then multiplied.
 template <class T>
 void im2col_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
@@ -33,9 +43,9 @@ template <class T>
 void im2col_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx);
 template <class T>
 void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
-// The windows of one group: [n * oh * ow, kh * kw * c / groups].
+// The windows of one group: n * oh * ow rows of kh * kw * c / groups elements, ld apart, zeros between.
 template <class T>
-void write_im2col(const Conv2dParams& p, const T* x, int64_t group, T* col);
+void write_windows(const Conv2dParams& p, const T* x, int64_t group, T* col, int64_t ld);
 template <class T>
 void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x);
 

@@ -34,6 +34,8 @@ void check_rank4(const char* op, const char* arg, const Shape& shape, const char
 
 Kernels Depthwise::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels DepthwiseGradWeight::kernels() { return Depthwise::kernels(); }
+Kernels Planar::kernels() { return Depthwise::kernels(); }
+Kernels PlanarGradWeight::kernels() { return Depthwise::kernels(); }
 
 bool batch_invariant() { return batch_invariant_setting.load(std::memory_order_relaxed); }
 void set_batch_invariant(bool on) { batch_invariant_setting.store(on, std::memory_order_relaxed); }
@@ -150,7 +152,7 @@ Tensor im2col(const Tensor& x, const Window& window) {
   if (col.size() == 0) return col;
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    write_im2col(p, x.data<T>(), 0, col.data<T>());
+    write_windows(p, x.data<T>(), 0, col.data<T>(), col.shape()[3]);
   });
   return col;
 }

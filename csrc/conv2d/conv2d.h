@@ -81,6 +81,44 @@ struct DepthwiseGradWeight {
   static Kernels kernels();
 };
 
+// Convolution of channel planes with stride 1 and few output channels, whose vectors run along an image row:
+//     y[o * NR + j] = sum over s ascending of w[s * MR + o] * x[offsets[s] + j]      0 <= o < MR, 0 <= j < NR
+template <class T>
+struct PlanarTile {
+  int64_t steps;
+  const T* w;
+  const T* x;
+  const int64_t* offsets;
+  T* y;
+};
+
+struct Planar {
+  static constexpr const char* name = "planar";
+  template <class T>
+  using Fn = void(const PlanarTile<T>&);
+  static Kernels kernels();
+};
+
+// Its weight gradient. For 0 <= i < MR and 0 <= o < NR, virtual lane l of base/simd/lanes.h of sums[i * NR + o] adds,
+// row by row, x[i][r * x_ld + j] * dy[o][r * dy_ld + j] over the j with j % lanes == l.
+template <class T>
+struct PlanarSums {
+  int64_t rows;
+  int64_t columns;
+  const T* const* x;
+  int64_t x_ld;
+  const T* const* dy;
+  int64_t dy_ld;
+  T* const* sums;
+};
+
+struct PlanarGradWeight {
+  static constexpr const char* name = "planar_grad_weight";
+  template <class T>
+  using Fn = void(const PlanarSums<T>&);
+  static Kernels kernels();
+};
+
 #define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
 #include "conv2d/kernels.inc"
 #undef SIXLOOP_KERNEL

@@ -48,6 +48,7 @@ std::vector<Phase> phases(const Conv2dParams& p) {
 template <class T>
 void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   if (is_depthwise(p)) return depthwise_forward(p, x, w, epilogue, y);
+  if (planar_forward_pays(p)) return planar_forward(p, x, w, epilogue, y);
   const int64_t columns = p.o / p.groups;
   for (int64_t group = 0; group < p.groups; ++group) {
     const Windows<T> windows(x, p, group);
@@ -158,6 +159,7 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
 template <class T>
 void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   if (is_depthwise(p)) return depthwise_grad_weight(p, x, dy, dw);
+  if (planar_grad_weight_pays(p)) return planar_grad_weight(p, x, dy, dw);
   const int64_t columns = p.o / p.groups;
   const int64_t pixels = p.n * p.oh * p.ow;
   for (int64_t group = 0; group < p.groups; ++group) {

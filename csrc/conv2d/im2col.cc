@@ -26,13 +26,16 @@ int64_t window_size(const Conv2dParams& p) { return Shape{p.window.kh, p.window.
 }  // namespace
 
 template <class T>
-void write_im2col(const Conv2dParams& p, const T* x, int64_t group, T* col) {
+void write_windows(const Conv2dParams& p, const T* x, int64_t group, T* col, int64_t ld) {
   const Windows<T> windows(x, p, group);
   const int64_t row = windows.taps() * windows.run();
   parallel_ranges(
       p.n * p.oh * p.ow, std::max<int64_t>(1, kGrain / std::max<int64_t>(row, 1)), [&](int64_t begin, int64_t end) {
         for (int64_t tap = 0; tap < windows.taps(); ++tap) {
-          windows.copy(begin, end - begin, tap, 0, windows.run(), col + begin * row + tap * windows.run(), row);
+          windows.copy(begin, end - begin, tap, 0, windows.run(), col + begin * ld + tap * windows.run(), ld);
+        }
+        if (ld > row) {
+          for (int64_t i = begin; i < end; ++i) std::fill(col + i * ld + row, col + (i + 1) * ld, T{0});
         }
       });
 }
@@ -73,7 +76,7 @@ void im2col_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
   const int64_t columns = p.o / p.groups;
   Buffer<T> col(Shape{rows, steps}.size());
   for (int64_t group = 0; group < p.groups; ++group) {
-    write_im2col(p, x, group, col.get());
+    write_windows(p, x, group, col.get(), steps);
     Epilogue<T> part = epilogue;
     if (part.bias != nullptr) part.bias += group * columns;
     T* out = y + group * columns;
@@ -117,7 +120,7 @@ void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   const int64_t columns = p.o / p.groups;
   Buffer<T> col(std::max<int64_t>(1, Shape{pixels, rows}.size()));
   for (int64_t group = 0; group < p.groups; ++group) {
-    write_im2col(p, x, group, col.get());
+    write_windows(p, x, group, col.get(), rows);
     MatrixB<T> b;
     b.tap_data = {dy + group * columns};
     b.kc = pixels;
@@ -132,7 +135,7 @@ void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
 }
 
 #define SIXLOOP_INSTANTIATE(T)                                                                   \
-  template void write_im2col(const Conv2dParams&, const T*, int64_t, T*);                        \
+  template void write_windows(const Conv2dParams&, const T*, int64_t, T*, int64_t);              \
   template void add_col2im(const Conv2dParams&, const T*, int64_t, T*);                          \
   template void im2col_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*); \
   template void im2col_grad_input(const Conv2dParams&, const T*, const T*, T*);                  \

@@ -55,14 +55,15 @@ double measure_fma_peak(DType dtype) {
 }
 
 template <class Kind, class T>
-const Kernel& select_tile(int64_t n, Arch arch) {
+const Kernel& select_tile(int64_t m, int64_t n, Arch arch) {
   const Kernel& first = select_row<Kind, T>(arch);
   const Kernel* best = &first;
   double best_cost = 0;
   for (const Kernel& row : Kind::kernels()) {
     if (row.kind != first.kind || row.dtype != first.dtype || row.isa != first.isa) continue;
-    const double cost =
-        static_cast<double>(ceil_div(std::max<int64_t>(n, 1), row.facts.nr)) * cycles(row) / row.facts.mr;
+    const int64_t tiles =
+        ceil_div(std::max<int64_t>(m, 1), row.facts.mr) * ceil_div(std::max<int64_t>(n, 1), row.facts.nr);
+    const double cost = static_cast<double>(tiles) * cycles(row);
     if (best_cost == 0 || cost < best_cost * 0.999) {
       best = &row;
       best_cost = cost;
@@ -71,10 +72,10 @@ const Kernel& select_tile(int64_t n, Arch arch) {
   return *best;
 }
 
-template const Kernel& select_tile<GemmRows, float>(int64_t, Arch);
-template const Kernel& select_tile<GemmRows, double>(int64_t, Arch);
-template const Kernel& select_tile<GemmPanel, float>(int64_t, Arch);
-template const Kernel& select_tile<GemmPanel, double>(int64_t, Arch);
+template const Kernel& select_tile<GemmRows, float>(int64_t, int64_t, Arch);
+template const Kernel& select_tile<GemmRows, double>(int64_t, int64_t, Arch);
+template const Kernel& select_tile<GemmPanel, float>(int64_t, int64_t, Arch);
+template const Kernel& select_tile<GemmPanel, double>(int64_t, int64_t, Arch);
 
 Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool transpose_a, bool transpose_b,
             Activation activation) {

@@ -182,7 +182,7 @@ class TileRunner {
 // that they share cache sets and pages.
 template <class T, class Fill>
 void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue, bool compact_rows, const Fill& fill) {
-  const Kernel& row = select_tile<GemmRows, T>(b.n);
+  const Kernel& row = select_tile<GemmRows, T>(m, b.n);
   const int64_t mr = row.facts.mr;
   const int64_t nr = row.facts.nr;
   const auto kernel = function_of<GemmRows, T>(row);
@@ -317,7 +317,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
 template <class T, class Pack>
 void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue, T* c, int64_t ldc, int64_t parts,
                       const Pack& pack) {
-  const Kernel& row = select_tile<GemmPanel, T>(b.n);
+  const Kernel& row = select_tile<GemmPanel, T>(m, b.n);
   const int64_t mr = row.facts.mr;
   const int64_t nr = row.facts.nr;
   const auto kernel = function_of<GemmPanel, T>(row);

@@ -120,6 +120,7 @@ int64_t fma_rounds(int64_t rounds, typename V::T* sink) {
     }
   }
   V sum = acc[0];
+#pragma GCC unroll 16
   for (int i = 1; i < kChains; ++i) sum = sum + acc[i];
   sum.store_n(sink, 1);
   return rounds * kChains * V::N * 2;

@@ -58,8 +58,8 @@ double measure_fma_peak(DType dtype);
 #include "gemm/kernels.inc"
 #undef SIXLOOP_KERNEL
 
-// The kernel for a product with n columns: the one that spends the fewest cycles on them. A pure function.
+// The kernel for a product of m rows and n columns: the one that spends the fewest cycles on them. A pure function.
 template <class Kind, class T>
-const Kernel& select_tile(int64_t n, Arch arch = current_arch());
+const Kernel& select_tile(int64_t m, int64_t n, Arch arch = current_arch());
 
 }  // namespace sixloop

@@ -152,7 +152,7 @@ template <class Kind, class T>
 void check_selection() {
   for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
     for (int64_t n : {0, 1, 3, 7, 8, 9, 15, 16, 17, 48, 63, 64, 65, 1000, 1000000}) {
-      const Kernel& row = select_tile<Kind, T>(n, arch_of(isa));
+      const Kernel& row = select_tile<Kind, T>(100, n, arch_of(isa));
       CHECK((is_row_of<Kind, T>(row)));
       CHECK(arch_of(isa).has(row.isa));
       // The best instruction set that has tiles, whatever n is.
@@ -167,7 +167,7 @@ TEST(selection_of_a_tile_is_pure) {
   check_selection<GemmRows, double>();
   check_selection<GemmPanel, float>();
   check_selection<GemmPanel, double>();
-  CHECK_EQ(std::string(select_tile<GemmRows, float>(100, arch_of(Isa::scalar)).name), "gemm_rows_f32_4x4__scalar");
+  CHECK_EQ(std::string(select_tile<GemmRows, float>(100, 100, arch_of(Isa::scalar)).name), "gemm_rows_f32_4x4__scalar");
 }
 
 // Sizes round the edges of every tile and block, against one accumulator per element.
