@@ -23,7 +23,7 @@ import sixloop
 from sixloop import Trainer, checkpoint, schedules
 from sixloop.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint
 from sixloop.checkpoint import CheckpointError
-from sixloop.nn import Dense, Dropout, Input, Sequential
+from sixloop.nn import BatchNorm, Dense, Dropout, Input, Sequential
 from sixloop.optim import SGD, Adam
 
 BATCHES = 7  # of an epoch: 100 samples, batches of 16
@@ -35,20 +35,21 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return x, x[:, :3].argmax(1)
 
 
-def callbacks(directory: Path) -> list[Callback]:
+def callbacks(directory: Path, every: int = 1) -> list[Callback]:
     return [
         # Before those whose state it saves, which must make no difference.
-        ModelCheckpoint(directory, every=1),
+        ModelCheckpoint(directory, every=every),
         EarlyStopping(restore_best=True, patience=2, monitor="val_accuracy"),
         CSVLogger(directory / "log.csv"),
     ]
 
 
-def begin(directory: Path) -> Trainer:
+def begin(directory: Path, every: int = 1) -> Trainer:
     model = Sequential(
         [
             Input((6,)),
-            Dense(12, activation="relu"),
+            Dense(12),
+            BatchNorm(activation="relu"),
             Dropout(0.3),
             Dense(3, activation="softmax"),
         ]
@@ -58,7 +59,7 @@ def begin(directory: Path) -> Trainer:
         model,
         Adam(weight_decay=0.01),
         metrics=["accuracy", "top_2_accuracy"],
-        callbacks=callbacks(directory),
+        callbacks=callbacks(directory, every),
         schedule=schedule,
         l2=0.01,
         seed=3,
@@ -76,7 +77,7 @@ def finish(trainer: Trainer) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     directory = tmp_path_factory.mktemp("uninterrupted")
-    result = finish(begin(directory))
+    result = finish(begin(directory, every=1000))
     result["csv"] = (directory / "log.csv").read_text()
     return result
 
@@ -97,11 +98,11 @@ class CrashAt(Callback):
 # After the first step, around the ends of epochs, in the middle of one and before the last step.
 @pytest.mark.parametrize("step", [1, 6, 7, 8, 11, 14, 15, 20, 21, 27])
 def test_any_step_can_be_the_last(step: int, tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
-    trainer = begin(tmp_path)
+    trainer = begin(tmp_path, every=step)
     trainer.callbacks.append(CrashAt(step))
     with pytest.raises(Crash):
         finish(trainer)
-    resumed = Trainer.resume(tmp_path / "last", callbacks=callbacks(tmp_path))
+    resumed = Trainer.resume(tmp_path / "last", callbacks=callbacks(tmp_path, every=step))
     assert resumed.step == step
     result = finish(resumed)
     assert result == {key: uninterrupted[key] for key in result}
@@ -109,7 +110,7 @@ def test_any_step_can_be_the_last(step: int, tmp_path: Path, uninterrupted: dict
 
 
 def test_a_finished_run_has_nothing_left(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
-    finish(begin(tmp_path))
+    finish(begin(tmp_path, every=1000))
     resumed = Trainer.resume(tmp_path / "last", callbacks=callbacks(tmp_path))
     assert finish(resumed)["sha256"] == uninterrupted["sha256"]
     assert resumed.step == BATCHES * EPOCHS
@@ -215,7 +216,7 @@ def test_the_trainer_is_rebuilt(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_a_saved_model_too(tmp_path: Path) -> None:
-    trainer = begin(tmp_path)
+    trainer = begin(tmp_path, every=1000)
     finish(trainer)
     trainer.save(tmp_path / "saved")
     assert sorted(p.name for p in (tmp_path / "saved").iterdir()) == [

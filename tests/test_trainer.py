@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import sixloop
 from sixloop import Trainer, losses, schedules
 from sixloop.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint
 from sixloop.data import ArrayDataset
-from sixloop.nn import Dense, Dropout, Input, Sequential
+from sixloop.nn import BatchNorm, Conv2D, Dense, Dropout, Flatten, Input, MaxPool2D, Sequential
 from sixloop.optim import SGD, Adam
 from sixloop.trainer import NonFiniteLossError
 
@@ -108,6 +108,44 @@ def test_two_runs_have_the_same_bits() -> None:
     other = Trainer(classifier(dropout=0.3), seed=8)
     fit(other)
     assert other.model.weights_sha256() != first.model.weights_sha256()
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimizer"),
+    [
+        ("cross_entropy", "adam"),
+        ("weston_watkins_hinge", "rmsprop"),
+        ("binary_cross_entropy", "adamw"),
+        ("mean_squared_error", SGD(0.05, momentum=0.9, nesterov=True)),
+    ],
+)
+def test_the_bits_depend_on_no_machine(
+    loss: str, optimizer: Any, same_everywhere: Callable[[Callable[[], Any]], Any]
+) -> None:
+    x = np.random.default_rng(6).normal(size=(40, 9, 7, 2)).astype(np.float32)
+    y = x.sum((1, 2, 3)) > 0
+    target = y.astype(np.int64) if loss in ("cross_entropy", "weston_watkins_hinge") else y[:, None]
+
+    def train() -> list[np.ndarray]:
+        model = Sequential(
+            [
+                Input((9, 7, 2)),
+                Conv2D(5, 3, padding="same", activation="relu"),
+                MaxPool2D(2),
+                BatchNorm(activation="tanh"),
+                Dropout(0.25),
+                Flatten(),
+                Dense(1 if target.ndim == 2 else 2),
+            ]
+        )
+        part = optimizer if isinstance(optimizer, str) else optimizer.config()
+        schedule = schedules.LinearWarmup(schedules.Cosine(0.02, steps=8), steps=2)
+        trainer = Trainer(model, part, loss, metrics=[], schedule=schedule, l2=0.01)
+        history = trainer.fit((x, target), epochs=2, batch_size=9, verbose=0).history
+        figures = np.array(history["loss"])
+        return [figures, *(p.numpy().copy() for p in model.parameters().values())]
+
+    same_everywhere(train)
 
 
 def test_softmax_at_the_end_changes_nothing_but_the_predictions() -> None:
