@@ -272,10 +272,10 @@ def test_out_of_memory(capsys, monkeypatch):
 
 
 def test_closed_pipe():
-    process = start("summary", "lenet5")
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait(timeout=60) == 0
+    with start("summary", "lenet5") as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 0
 
 
 # ---------------------------------------------------------------------------------- summary, info
