@@ -1,11 +1,13 @@
 """sixloop beside PyTorch and NumPy: one process, in turns of 50 ms, medians and ratios.
 
-    python bench/compare_torch.py [--threads 2] [--seconds 1.0] [--only gemm,conv,lenet] [--json FILE]
+    python bench/compare_torch.py [--threads 2] [--seconds 1.0] [--only gemm,conv,lenet] [--json
+    FILE]
 
-PyTorch must be installed. Each result is checked against PyTorch's before it is timed. PyTorch runs with
-malloc's mmap and trim thresholds raised, so it does not pay for page faults. The ratio is the peer's
-median time divided by ours: above 1 we are faster. SIXLOOP_ISA restricts sixloop; to restrict PyTorch to
-AVX2 too, set ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2.
+PyTorch must be installed. Each result is checked against PyTorch's before it is timed. PyTorch
+runs with malloc's mmap and trim thresholds raised, so it does not pay for page faults. The ratio
+is the peer's median time divided by ours: above 1 we are faster. SIXLOOP_ISA restricts sixloop; to
+restrict PyTorch to AVX2 too, set ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+ATEN_CPU_CAPABILITY=avx2.
 """
 
 from __future__ import annotations
@@ -59,8 +61,8 @@ CONV = [
 def alternate(seconds: float, calls: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
     """Runs the calls in turn until the time is up; returns median and 20th percentile in ms.
 
-    Each turn runs one of them for 50 ms. The first 10 ms do not count: the threads of the one before
-    still spin for work.
+    Each turn runs one of them for 50 ms. The first 10 ms do not count: the threads of the one
+    before still spin for work.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     end = time.perf_counter() + seconds * len(calls)
@@ -206,9 +208,9 @@ def bench_lenet(rows: list[dict[str, Any]], seconds: float) -> None:
         def make(layout: torch.memory_format) -> Callable[[], None]:
             net = torch.nn.Sequential(
                 torch.nn.Conv2d(1, 6, 5, padding=2), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
-                torch.nn.Conv2d(6, 16, 5), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Flatten(),
-                torch.nn.Linear(400, 120), torch.nn.ReLU(), torch.nn.Linear(120, 84), torch.nn.ReLU(),
-                torch.nn.Linear(84, 10),
+                torch.nn.Conv2d(6, 16, 5), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+                torch.nn.Flatten(), torch.nn.Linear(400, 120), torch.nn.ReLU(),
+                torch.nn.Linear(120, 84), torch.nn.ReLU(), torch.nn.Linear(84, 10),
             ).to(memory_format=layout)  # fmt: skip
             tx = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout)
             ty = torch.from_numpy(labels)
@@ -246,15 +248,23 @@ def main() -> None:
     if "lenet" in only:
         bench_lenet(rows, args.seconds)
     if args.json:
-        cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                    if line.startswith("model name")), platform.processor())  # fmt: skip
+        models = [
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        limits = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
         result = {
-            "sixloop": sixloop.__version__, "isa": sixloop.isa(), "torch": torch.__version__,
-            "numpy": np.__version__, "threads": args.threads, "cpu": cpu,
-            "torch_limits": {k: os.environ.get(k) for k in
-                             ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")},
-            "date": time.strftime("%Y-%m-%d"), "rows": rows,
-        }  # fmt: skip
+            "sixloop": sixloop.__version__,
+            "isa": sixloop.isa(),
+            "torch": torch.__version__,
+            "torch_limits": {k: os.environ.get(k) for k in limits},
+            "numpy": np.__version__,
+            "threads": args.threads,
+            "cpu": models[0] if models else platform.processor(),
+            "date": time.strftime("%Y-%m-%d"),
+            "rows": rows,
+        }
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -152,8 +152,7 @@ Cache& cache() {
   // Never destroyed: arrays that Python frees at exit still return their blocks. The fork handlers keep
   // a child from inheriting the lock in a locked state.
   static Cache* instance = [] {
-    pthread_atfork([] { cache().mutex().lock(); }, [] { cache().mutex().unlock(); },
-                   [] { cache().mutex().unlock(); });
+    pthread_atfork([] { cache().mutex().lock(); }, [] { cache().mutex().unlock(); }, [] { cache().mutex().unlock(); });
     return new Cache;
   }();
   return *instance;

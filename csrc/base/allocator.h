@@ -8,12 +8,12 @@
 namespace sixloop {
 
 struct MemoryStats {
-  int64_t allocated;         // bytes in use, rounded up to their size classes
-  int64_t peak;              // largest value of `allocated` since reset_peak_memory()
-  int64_t cached;            // bytes kept for reuse
-  int64_t cache_limit;       // largest value that `cached` may take
-  int64_t requests;          // calls of allocate()
-  int64_t system_requests;   // those of them that went to the system
+  int64_t allocated;        // bytes in use, rounded up to their size classes
+  int64_t peak;             // largest value of `allocated` since reset_peak_memory()
+  int64_t cached;           // bytes kept for reuse
+  int64_t cache_limit;      // largest value that `cached` may take
+  int64_t requests;         // calls of allocate()
+  int64_t system_requests;  // those of them that went to the system
 };
 
 // At least `bytes` bytes, aligned to 64; blocks of 2 MiB or more lie on huge-page boundaries and are
@@ -31,8 +31,7 @@ void set_cache_limit(int64_t bytes);
 template <class T>
 class Buffer {
  public:
-  explicit Buffer(int64_t count)
-      : bytes_(bytes_of(count)), data_(static_cast<T*>(allocate(bytes_))) {}
+  explicit Buffer(int64_t count) : bytes_(bytes_of(count)), data_(static_cast<T*>(allocate(bytes_))) {}
   ~Buffer() { deallocate(data_, bytes_); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;

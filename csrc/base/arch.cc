@@ -62,8 +62,8 @@ Arch parse(const std::string& name) {
   for (int i = 0; i < kIsaCount; ++i) {
     if (name != kIsaNames[i]) continue;
     if (!here.has(static_cast<Isa>(i))) {
-      value_error("[isa] \"", name, "\" is not supported by this processor or not part of this build; valid here: ",
-                  names_in(here));
+      value_error("[isa] \"", name,
+                  "\" is not supported by this processor or not part of this build; valid here: ", names_in(here));
     }
     return arch_of(static_cast<Isa>(i));
   }

@@ -39,9 +39,7 @@ constexpr const char* name_of(DType dtype) {
   return "?";
 }
 
-constexpr bool is_floating(DType dtype) {
-  return dtype == DType::float32 || dtype == DType::float64;
-}
+constexpr bool is_floating(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
 
 template <class T>
 struct DTypeOf;

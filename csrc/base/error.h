@@ -15,9 +15,7 @@ class TypeError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-inline std::ostream& operator<<(std::ostream& out, const Shape& shape) {
-  return out << shape.str();
-}
+inline std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << shape.str(); }
 
 template <class... Parts>
 std::string message(const Parts&... parts) {

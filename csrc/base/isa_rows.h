@@ -27,7 +27,7 @@
 namespace sixloop {
 
 // Bit i stands for the ISA of value i in base/arch.h.
-constexpr uint32_t kIsasInThisBuild = SIXLOOP_IF_neon((1u << 1) |) SIXLOOP_IF_avx2((1u << 2) |)
-    SIXLOOP_IF_avx512((1u << 3) |) 1u;
+constexpr uint32_t kIsasInThisBuild =
+    SIXLOOP_IF_neon((1u << 1) |) SIXLOOP_IF_avx2((1u << 2) |) SIXLOOP_IF_avx512((1u << 3) |) 1u;
 
 }  // namespace sixloop

@@ -50,8 +50,7 @@ struct Kernels {
 
 // The only way to make a row: fails to compile unless `function` has the kind's type.
 template <class Kind, class T>
-Kernel make_kernel(Isa isa, const char* name, typename Kind::template Fn<T>* function,
-                   KernelFacts facts = {}) {
+Kernel make_kernel(Isa isa, const char* name, typename Kind::template Fn<T>* function, KernelFacts facts = {}) {
   return {isa, Kind::name, DTypeOf<T>::value, name, reinterpret_cast<void (*)()>(function), facts};
 }
 

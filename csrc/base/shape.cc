@@ -6,8 +6,7 @@
 
 namespace sixloop {
 
-Shape::Shape(std::initializer_list<int64_t> dims)
-    : Shape(dims.begin(), static_cast<int>(dims.size())) {}
+Shape::Shape(std::initializer_list<int64_t> dims) : Shape(dims.begin(), static_cast<int>(dims.size())) {}
 
 Shape::Shape(const int64_t* dims, int rank) : rank_(rank) {
   if (rank > kMaxRank) {

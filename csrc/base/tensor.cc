@@ -36,8 +36,8 @@ Tensor Tensor::borrow(void* data, const Shape& shape, DType dtype, std::shared_p
 
 Tensor Tensor::reshape(const Shape& shape) const {
   if (shape.size() != size_) {
-    value_error("[reshape] the number of elements must stay the same: expected ", size_, "; got shape ",
-                shape, " with ", shape.size(), " from ", shape_);
+    value_error("[reshape] the number of elements must stay the same: expected ", size_, "; got shape ", shape,
+                " with ", shape.size(), " from ", shape_);
   }
   Tensor t = *this;
   t.shape_ = shape;

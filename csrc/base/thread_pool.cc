@@ -67,8 +67,7 @@ int default_threads() {
     char* end = nullptr;
     const long value = std::strtol(text, &end, 10);
     if (*end != '\0' || value < 1 || value > kMaxThreads) {
-      value_error("SIXLOOP_NUM_THREADS must be a whole number from 1 to ", kMaxThreads, "; got \"", text,
-                  "\"");
+      value_error("SIXLOOP_NUM_THREADS must be a whole number from 1 to ", kMaxThreads, "; got \"", text, "\"");
     }
     return static_cast<int>(value);
   }

@@ -4,8 +4,7 @@ namespace sixloop {
 
 void check_floating(const char* op, const char* arg, const Tensor& t) {
   if (!is_floating(t.dtype())) {
-    type_error("[", op, "] ", arg, " must be float32 or float64; got ", name_of(t.dtype()), " of shape ",
-               t.shape());
+    type_error("[", op, "] ", arg, " must be float32 or float64; got ", name_of(t.dtype()), " of shape ", t.shape());
   }
 }
 
@@ -32,8 +31,7 @@ void check_same_dtype(const char* op, const char* arg_a, const Tensor& a, const 
 
 void check_same_shape(const char* op, const char* arg_a, const Tensor& a, const char* arg_b, const Tensor& b) {
   if (a.shape() != b.shape()) {
-    value_error("[", op, "] ", arg_a, " and ", arg_b, " must have the same shape; got ", a.shape(), " and ",
-                b.shape());
+    value_error("[", op, "] ", arg_a, " and ", arg_b, " must have the same shape; got ", a.shape(), " and ", b.shape());
   }
 }
 
@@ -45,8 +43,7 @@ void check_shape(const char* op, const char* arg, const Tensor& t, const Shape& 
 
 void check_vector(const char* op, const char* arg, const Tensor& t, int64_t length, const char* meaning) {
   if (t.shape().rank() != 1 || t.shape()[0] != length) {
-    value_error("[", op, "] ", arg, " must have shape (", length, ",), one value per ", meaning, "; got ",
-                t.shape());
+    value_error("[", op, "] ", arg, " must have shape (", length, ",), one value per ", meaning, "; got ", t.shape());
   }
 }
 

@@ -21,8 +21,7 @@ DType parse_dtype(py::handle value) {
   for (DType dtype : {DType::float32, DType::float64, DType::int32, DType::int64, DType::uint8}) {
     if (d.equal(numpy_dtype(dtype))) return dtype;
   }
-  type_error("[Tensor] dtype must be float32, float64, int32, int64 or uint8; got ",
-             py::str(d).cast<std::string>());
+  type_error("[Tensor] dtype must be float32, float64, int32, int64 or uint8; got ", py::str(d).cast<std::string>());
 }
 
 Tensor make_tensor(py::handle data, py::handle dtype) {
@@ -150,9 +149,12 @@ void bind_base(py::module_& m) {
            "Copies an array, nested lists or a DLPack provider. dtype None keeps an array's own dtype; Python "
            "floats become float32.")
       .def_property_readonly("shape", &shape_tuple, "Extents, a tuple of int.")
-      .def_property_readonly("dtype", [](const Tensor& t) { return numpy_dtype(t.dtype()); }, "NumPy's dtype.")
-      .def_property_readonly("device", [](const Tensor&) { return "cpu"; }, "Where the memory lies.")
-      .def_property_readonly("ndim", [](const Tensor& t) { return t.shape().rank(); }, "Number of dimensions.")
+      .def_property_readonly(
+          "dtype", [](const Tensor& t) { return numpy_dtype(t.dtype()); }, "NumPy's dtype.")
+      .def_property_readonly(
+          "device", [](const Tensor&) { return "cpu"; }, "Where the memory lies.")
+      .def_property_readonly(
+          "ndim", [](const Tensor& t) { return t.shape().rank(); }, "Number of dimensions.")
       .def_property_readonly("size", &Tensor::size, "Number of elements.")
       .def_property_readonly("nbytes", &Tensor::bytes, "Bytes of the elements.")
       .def("numpy", &numpy_view, "A writable NumPy view of the same memory, which it keeps alive.")
@@ -180,7 +182,9 @@ void bind_base(py::module_& m) {
           },
           py::arg("dtype") = py::none(), py::arg("copy") = py::none())
       .def("__dlpack__",
-           [](const Tensor& t, const py::kwargs& kwargs) { return py::object(numpy_view(t).attr("__dlpack__")(**kwargs)); })
+           [](const Tensor& t, const py::kwargs& kwargs) {
+             return py::object(numpy_view(t).attr("__dlpack__")(**kwargs));
+           })
       .def("__dlpack_device__", [](const Tensor& t) { return py::object(numpy_view(t).attr("__dlpack_device__")()); })
       .def("__len__",
            [](const Tensor& t) {

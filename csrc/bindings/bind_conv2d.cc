@@ -44,38 +44,35 @@ void bind_conv2d(py::module_& m) {
     const Geometry g = parse_geometry(call, tx.shape(), tw.shape(), strides, padding, dilation, groups, algorithm);
     return call.run([&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm); });
   });
-  m.def("conv2d_grad_input",
-        [](const py::object& dy, const py::object& w, const py::object& x_shape, const py::object& strides,
-           const py::object& padding, const py::object& dilation, const py::object& groups,
-           const py::object& algorithm) {
-          Call call("conv2d_grad_input");
-          const Tensor tdy = call.array("dy", dy);
-          const Tensor tw = call.array("weight", w);
-          const Shape shape = call.shape("x_shape", x_shape);
-          const Geometry g = parse_geometry(call, shape, tw.shape(), strides, padding, dilation, groups, algorithm);
-          return call.run([&] { return conv2d_grad_input(tdy, tw, shape, g.window, g.groups, g.algorithm); });
-        });
-  m.def("conv2d_grad_weight",
-        [](const py::object& x, const py::object& dy, const py::object& w_shape, const py::object& strides,
-           const py::object& padding, const py::object& dilation, const py::object& groups,
-           const py::object& algorithm) {
-          Call call("conv2d_grad_weight");
-          const Tensor tx = call.array("x", x);
-          const Tensor tdy = call.array("dy", dy);
-          const Shape shape = call.shape("w_shape", w_shape);
-          const Geometry g = parse_geometry(call, tx.shape(), shape, strides, padding, dilation, groups, algorithm);
-          return call.run([&] { return conv2d_grad_weight(tx, tdy, shape, g.window, g.groups, g.algorithm); });
-        });
-  m.def("conv2d_output_shape",
-        [](const py::object& x_shape, const py::object& w_shape, const py::object& strides, const py::object& padding,
-           const py::object& dilation, const py::object& groups) {
-          const Call call("conv2d");
-          const Shape x = call.shape("x_shape", x_shape);
-          const Shape w = call.shape("w_shape", w_shape);
-          const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, py::str("auto"));
-          const Conv2dParams p = conv2d_params("conv2d", x, w, g.window, g.groups);
-          return py::make_tuple(p.n, p.oh, p.ow, p.o);
-        });
+  m.def("conv2d_grad_input", [](const py::object& dy, const py::object& w, const py::object& x_shape,
+                                const py::object& strides, const py::object& padding, const py::object& dilation,
+                                const py::object& groups, const py::object& algorithm) {
+    Call call("conv2d_grad_input");
+    const Tensor tdy = call.array("dy", dy);
+    const Tensor tw = call.array("weight", w);
+    const Shape shape = call.shape("x_shape", x_shape);
+    const Geometry g = parse_geometry(call, shape, tw.shape(), strides, padding, dilation, groups, algorithm);
+    return call.run([&] { return conv2d_grad_input(tdy, tw, shape, g.window, g.groups, g.algorithm); });
+  });
+  m.def("conv2d_grad_weight", [](const py::object& x, const py::object& dy, const py::object& w_shape,
+                                 const py::object& strides, const py::object& padding, const py::object& dilation,
+                                 const py::object& groups, const py::object& algorithm) {
+    Call call("conv2d_grad_weight");
+    const Tensor tx = call.array("x", x);
+    const Tensor tdy = call.array("dy", dy);
+    const Shape shape = call.shape("w_shape", w_shape);
+    const Geometry g = parse_geometry(call, tx.shape(), shape, strides, padding, dilation, groups, algorithm);
+    return call.run([&] { return conv2d_grad_weight(tx, tdy, shape, g.window, g.groups, g.algorithm); });
+  });
+  m.def("conv2d_output_shape", [](const py::object& x_shape, const py::object& w_shape, const py::object& strides,
+                                  const py::object& padding, const py::object& dilation, const py::object& groups) {
+    const Call call("conv2d");
+    const Shape x = call.shape("x_shape", x_shape);
+    const Shape w = call.shape("w_shape", w_shape);
+    const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, py::str("auto"));
+    const Conv2dParams p = conv2d_params("conv2d", x, w, g.window, g.groups);
+    return py::make_tuple(p.n, p.oh, p.ow, p.o);
+  });
   m.def("im2col", [](const py::object& x, const py::object& kernel, const py::object& strides,
                      const py::object& padding, const py::object& dilation) {
     Call call("im2col");

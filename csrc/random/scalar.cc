@@ -1,8 +1,8 @@
 #include "base/simd/scalar.h"
 
+#include "base/simd/u64_scalar.h"
 #include "random/kernels-inl.h"
 #include "random/random.h"
-#include "base/simd/u64_scalar.h"
 
 namespace sixloop {
 

@@ -1,7 +1,7 @@
 """sixloop: convolutional networks on C++ kernels that are fast and quotable to the bit.
 
-``sixloop.ops`` has the kernels as functions on arrays, ``sixloop.nn`` the layers and the model graph,
-``sixloop.Trainer`` the training loop. Activations are NHWC, convolution weights HWIO.
+``sixloop.ops`` has the kernels as functions on arrays, ``sixloop.nn`` the layers and the model
+graph, ``sixloop.Trainer`` the training loop. Activations are NHWC, convolution weights HWIO.
 """
 
 from __future__ import annotations
@@ -45,7 +45,21 @@ __all__ = [
 
 # Imported at first use: `import sixloop` costs little more than NumPy.
 _SUBMODULES = frozenset(
-    "callbacks checkpoint cuda data initializers inspect losses metrics models nn ops optim schedules".split()
+    [
+        "callbacks",
+        "checkpoint",
+        "cuda",
+        "data",
+        "initializers",
+        "inspect",
+        "losses",
+        "metrics",
+        "models",
+        "nn",
+        "ops",
+        "optim",
+        "schedules",
+    ]
 )
 _LAZY = {"Trainer": "sixloop.trainer", "load": "sixloop.nn.serialization"}
 
@@ -82,7 +96,9 @@ def from_nchw(array: Any) -> np.ndarray[Any, Any]:
 
     a = np.asarray(array)
     if a.ndim != 4:
-        raise ValueError(f"[from_nchw] array must have 4 dimensions [N, C, H, W]; got shape {a.shape}")
+        raise ValueError(
+            f"[from_nchw] array must have 4 dimensions [N, C, H, W]; got shape {a.shape}"
+        )
     return np.ascontiguousarray(a.transpose(0, 2, 3, 1))
 
 
@@ -96,7 +112,9 @@ def to_nchw(array: Any) -> np.ndarray[Any, Any]:
 
     a = np.asarray(array)
     if a.ndim != 4:
-        raise ValueError(f"[to_nchw] array must have 4 dimensions [N, H, W, C]; got shape {a.shape}")
+        raise ValueError(
+            f"[to_nchw] array must have 4 dimensions [N, H, W, C]; got shape {a.shape}"
+        )
     return np.ascontiguousarray(a.transpose(0, 3, 1, 2))
 
 
@@ -176,7 +194,7 @@ def batch_invariant() -> Iterator[None]:
 def memory_stats() -> dict[str, int]:
     """Returns the allocator's counters.
 
-    ``allocated``, ``peak``, ``cached`` and ``cache_limit`` are bytes; ``requests`` counts allocations and
-    ``system_requests`` those that the cache could not serve.
+    ``allocated``, ``peak``, ``cached`` and ``cache_limit`` are bytes; ``requests`` counts
+    allocations and ``system_requests`` those that the cache could not serve.
     """
     return _core.memory_stats()

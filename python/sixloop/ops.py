@@ -1,13 +1,14 @@
 """The kernels as functions on arrays.
 
-Arrays are :class:`sixloop.Tensor`, NumPy arrays or DLPack providers, float32 or float64, not mixed. NumPy
-arrays in give NumPy arrays out (read without a copy where they are dense and aligned); any Tensor in gives
-Tensors out. Activations are [N, H, W, C], convolution weights [KH, KW, C / groups, O]. ``strides``,
-``dilation`` and windows are an int or a pair (h, w). ``padding`` is an int, a pair (h, w), a pair of pairs
-((top, bottom), (left, right)), "valid" or "same" (TensorFlow's rule, with strides too).
+Arrays are :class:`sixloop.Tensor`, NumPy arrays or DLPack providers, float32 or float64, not
+mixed. NumPy arrays in give NumPy arrays out (read without a copy where they are dense and
+aligned); any Tensor in gives Tensors out. Activations are [N, H, W, C], convolution weights [KH,
+KW, C / groups, O]. ``strides``, ``dilation`` and windows are an int or a pair (h, w). ``padding``
+is an int, a pair (h, w), a pair of pairs ((top, bottom), (left, right)), "valid" or "same"
+(TensorFlow's rule, with strides too).
 
-Every function raises ValueError or TypeError with the op's tag, the rule and the offending values, and
-MemoryError where memory does not suffice.
+Every function raises ValueError or TypeError with the op's tag, the rule and the offending values,
+and MemoryError where memory does not suffice.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def gemm(
 ) -> Array:
     """Returns activation(a b + bias), with a and b transposed where asked for.
 
-    Every element has one accumulator that meets k in ascending order, one fused multiply-add a step.
+    Every element has one accumulator that meets k in ascending order, one fused multiply-add a
+    step.
 
     Args:
         a: [M, K], or [K, M] with ``transpose_a``.
@@ -70,8 +72,8 @@ def conv2d(
     """Returns the two-dimensional convolution (cross-correlation) of x with the filters w.
 
     y[n, oh, ow, o] = activation(bias[o] + sum over kh, kw, i of x[n, oh * sh - top + kh * dh,
-    ow * sw - left + kw * dw, g * I + i] * w[kh, kw, i, o]), g being the group of o; elements outside x
-    count as zero.
+    ow * sw - left + kw * dw, g * I + i] * w[kh, kw, i, o]), g being the group of o; elements
+    outside x count as zero.
 
     Args:
         x: [N, H, W, C].
@@ -80,7 +82,8 @@ def conv2d(
         strides: int or (h, w), default 1.
         padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
         dilation: distance of neighbouring filter elements, int or (h, w), default 1.
-        groups: cuts input and output channels into this many independent parts; groups == C is depthwise.
+        groups: cuts input and output channels into this many independent parts; groups == C is
+            depthwise.
         activation: None or the name of an activation function, fused into the kernel.
         algorithm: "direct" reads the input in place, "im2col" writes the matrix of all windows and
             multiplies it; "auto" chooses by the shape alone.
@@ -104,8 +107,8 @@ def conv2d_grad_input(
 ) -> Array:
     """Returns the gradient of a loss with respect to the input of :func:`conv2d`.
 
-    dx[n, h, w, c] is the sum over all outputs that saw this element of dy times the weight it met. It is
-    also the transposed convolution of dy with w.
+    dx[n, h, w, c] is the sum over all outputs that saw this element of dy times the weight it met.
+    It is also the transposed convolution of dy with w.
 
     Args:
         dy: [N, OH, OW, O], the gradient with respect to the output.
@@ -136,8 +139,9 @@ def conv2d_grad_weight(
 ) -> Array:
     """Returns the gradient of a loss with respect to the weights of :func:`conv2d`.
 
-    dw[kh, kw, i, o] = sum over n, oh, ow of x under (kh, kw, i) of the window times dy[n, oh, ow, o]. The
-    sum over output pixels is cut into at most 16 parts by the shape alone, which are added in order.
+    dw[kh, kw, i, o] = sum over n, oh, ow of x under (kh, kw, i) of the window times dy[n, oh, ow,
+    o]. The sum over output pixels is cut into at most 16 parts by the shape alone, which are added
+    in order.
 
     Args:
         x: [N, H, W, C].
@@ -983,7 +987,8 @@ def random_bits(n: int, *, seed: int, purpose: int, step: int = 0) -> NDArray[np
     Returns:
         [n], a NumPy array.
     """
-    return _core.random_bits(n, seed, purpose, step)
+    bits: NDArray[np.uint64] = _core.random_bits(n, seed, purpose, step)
+    return bits
 
 
 def random_uniform(
@@ -1048,8 +1053,8 @@ def sgd_update(
 ) -> None:
     """Makes one step of stochastic gradient descent, in place, in torch.optim.SGD's convention.
 
-    g = grad + weight_decay * param; velocity = momentum * velocity + g; param -= lr * velocity, with
-    ``nesterov`` param -= lr * (g + momentum * velocity). Without momentum param -= lr * g.
+    g = grad + weight_decay * param; velocity = momentum * velocity + g; param -= lr * velocity,
+    with ``nesterov`` param -= lr * (g + momentum * velocity). Without momentum param -= lr * g.
 
     Args:
         param: updated; a Tensor or a writable dense NumPy array.

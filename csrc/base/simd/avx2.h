@@ -57,9 +57,7 @@ struct F32 {
   static F32 select(Mask m, F32 yes, F32 no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
 
   static F32 round(F32 a) { return (a + set1(kRound)) - set1(kRound); }
-  static F32 pow2(F32 k) {
-    return from_bits(_mm256_slli_epi32(bits(k + set1(kRound + 127.0f)), 23));
-  }
+  static F32 pow2(F32 k) { return from_bits(_mm256_slli_epi32(bits(k + set1(kRound + 127.0f)), 23)); }
   static F32 exponent(F32 a) {
     const __m256i whole = _mm256_or_si256(_mm256_srli_epi32(bits(a), 23), _mm256_set1_epi32(0x4b000000));
     return from_bits(whole) - set1(8388608.0f + 127.0f);
@@ -129,9 +127,7 @@ struct F64 {
   static F64 select(Mask m, F64 yes, F64 no) { return {_mm256_blendv_pd(no.v, yes.v, m.m)}; }
 
   static F64 round(F64 a) { return (a + set1(kRound)) - set1(kRound); }
-  static F64 pow2(F64 k) {
-    return from_bits(_mm256_slli_epi64(bits(k + set1(kRound + 1023.0)), 52));
-  }
+  static F64 pow2(F64 k) { return from_bits(_mm256_slli_epi64(bits(k + set1(kRound + 1023.0)), 52)); }
   static F64 exponent(F64 a) {
     const __m256i whole = _mm256_or_si256(_mm256_srli_epi64(bits(a), 52), _mm256_set1_epi64x(0x4330000000000000LL));
     return from_bits(whole) - set1(4503599627370496.0 + 1023.0);

@@ -64,9 +64,7 @@ struct F32 {
   static F32 select(Mask m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
 
   static F32 round(F32 a) { return (a + set1(kRound)) - set1(kRound); }
-  static F32 pow2(F32 k) {
-    return from_bits(_mm512_slli_epi32(bits(k + set1(kRound + 127.0f)), 23));
-  }
+  static F32 pow2(F32 k) { return from_bits(_mm512_slli_epi32(bits(k + set1(kRound + 127.0f)), 23)); }
   static F32 exponent(F32 a) {
     const __m512i whole = _mm512_or_si512(_mm512_srli_epi32(bits(a), 23), _mm512_set1_epi32(0x4b000000));
     return from_bits(whole) - set1(8388608.0f + 127.0f);
@@ -133,9 +131,7 @@ struct F64 {
   static F64 select(Mask m, F64 yes, F64 no) { return {_mm512_mask_blend_pd(m.m, no.v, yes.v)}; }
 
   static F64 round(F64 a) { return (a + set1(kRound)) - set1(kRound); }
-  static F64 pow2(F64 k) {
-    return from_bits(_mm512_slli_epi64(bits(k + set1(kRound + 1023.0)), 52));
-  }
+  static F64 pow2(F64 k) { return from_bits(_mm512_slli_epi64(bits(k + set1(kRound + 1023.0)), 52)); }
   static F64 exponent(F64 a) {
     const __m512i whole = _mm512_or_si512(_mm512_srli_epi64(bits(a), 52), _mm512_set1_epi64(0x4330000000000000LL));
     return from_bits(whole) - set1(4503599627370496.0 + 1023.0);

@@ -3,22 +3,22 @@
 // explicit fma. Include only from <isa>.cc files, through a kernels-inl.h.
 //
 // Coefficients come from tools/fit_math.py; the degree and the error of approximation (2^-n of the result) stand at
-// each polynomial. Largest error found at 400,000 points of each interval, in units in the last place; subnormal
+// each polynomial. Largest error found at 4 million points of each interval, in units in the last place; subnormal
 // results are rounded once more, to the spacing that they have:
 //
 //     function         interval                        float32   float64
-//     exp              all finite results                 0.97      0.96
-//     expm1            [-40, largest]                     1.40      1.76   0.85 and 1.12 for x < 0
-//     log              all positive, subnormal too        0.81      0.83
-//     log1p            [0, 1]                             1.42      1.41
-//     pow(x, y)        y -1.75 ... 2, all positive x      1.15      1.13   y = 10: 1.21 and 1.39
-//     tanh             all                                1.44      1.42
-//     sigmoid          all                                2.33      2.20
-//     softplus         all                                1.66      1.63
-//     gelu             all                                3.85      3.80
-//     gelu_slope       outside [-1.5, -0.6]               8.4       8.2    a zero near -0.75 lies inside
-//     gaussian         all                                1.38      1.46
-//     gaussian_slope   all                                2.24      2.26
+//     exp              all finite results                 0.97      0.97
+//     expm1            [-40, largest]                     1.43      1.81   0.87 and 1.13 for x < 0
+//     log              all positive, subnormal too        0.84      0.84
+//     log1p            [0, 1]                             1.43      1.42
+//     pow(x, y)        y -1.75 ... 2, all positive x      1.16      1.15   y = 10: 1.35 and 1.35
+//     tanh             all                                1.46      1.45
+//     sigmoid          all                                2.41      2.35
+//     softplus         all                                1.68      1.68
+//     gelu             all                                4.21      4.55
+//     gelu_slope       outside [-1.5, -0.6]               9.2       8.2    a zero near -0.75 lies inside
+//     gaussian         all                                1.44      1.57
+//     gaussian_slope   all                                2.33      2.39
 #pragma once
 
 #include <cstdint>

@@ -61,16 +61,12 @@ struct Vec {
     return shifted - set1(kRound);
   }
   // 2^k for whole k in the range of normal exponents.
-  static Vec pow2(Vec k) {
-    return from_bits(bits(k + set1(kRound + Float{kBias})) << kMantissaBits);
-  }
+  static Vec pow2(Vec k) { return from_bits(bits(k + set1(kRound + Float{kBias})) << kMantissaBits); }
   // For positive normal a: the whole e with 2^e <= a < 2^(e+1), and a / 2^e in [1, 2).
   static Vec exponent(Vec a) {
     return from_bits((bits(a) >> kMantissaBits) | kWhole) - set1(kWholeValue + Float{kBias});
   }
-  static Vec mantissa(Vec a) {
-    return from_bits((bits(a) & kMantissaMask) | (Bits{kBias} << kMantissaBits));
-  }
+  static Vec mantissa(Vec a) { return from_bits((bits(a) & kMantissaMask) | (Bits{kBias} << kMantissaBits)); }
 
  private:
   static constexpr Bits kSign = Bits{1} << (8 * sizeof(Bits) - 1);
