@@ -153,10 +153,12 @@ def main() -> None:
         "sixloop": {**ours, "weights_sha256": model.weights_sha256()},
     }
     if peer is not None:
-        ratio = float(np.median(theirs["epoch_seconds"]) / np.median(ours["epoch_seconds"]))
+        # The fastest epochs: other work on the machine only adds time, and to PyTorch's spinning
+        # threads more than to ours.
+        ratio = min(theirs["epoch_seconds"]) / min(ours["epoch_seconds"])
         result["torch"] = {"version": peer.torch.__version__, "layout": peer.layout, **theirs}
         result["torch_time_over_ours"] = ratio
-        print(f"median epoch: torch takes {ratio:.2f} times as long ({peer.layout})")
+        print(f"fastest epochs: torch takes {ratio:.2f} times as long ({peer.layout})")
     print(_report.write("train_mnist", result))
     final = ours["test_accuracy"][-1]
     if not final >= REQUIRED_ACCURACY or math.isnan(final):
