@@ -1,13 +1,12 @@
 """sixloop beside PyTorch and NumPy: one process, in turns of 50 ms, medians and ratios.
 
-    python bench/compare_torch.py [--threads 2] [--seconds 1.0] [--only gemm,conv,lenet] [--json
-    FILE]
+    python bench/compare_torch.py [--threads 2] [--seconds 1.0] [--only gemm,lenet] [--json FILE]
 
 PyTorch must be installed. Each result is checked against PyTorch's before it is timed. PyTorch
 runs with malloc's mmap and trim thresholds raised, so it does not pay for page faults. The ratio
 is the peer's median time divided by ours: above 1 we are faster. SIXLOOP_ISA restricts sixloop; to
-restrict PyTorch to AVX2 too, set ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
-ATEN_CPU_CAPABILITY=avx2.
+hold PyTorch and NumPy to AVX2 too, set ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell.
 """
 
 from __future__ import annotations
@@ -23,9 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
-if not all(os.environ.get(k) == v for k, v in _MALLOC.items()):
-    os.environ.update(_MALLOC)
+_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    # OpenBLAS's threads would spin through the next one's turn: 2^16 cycles instead of 2^28.
+    "OPENBLAS_THREAD_TIMEOUT": "16",
+}
+if not all(os.environ.get(k) == v for k, v in _ENVIRONMENT.items()):
+    os.environ.update(_ENVIRONMENT)
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 import numpy as np  # noqa: E402
@@ -253,12 +257,17 @@ def main() -> None:
             for line in Path("/proc/cpuinfo").read_text().splitlines()
             if line.startswith("model name")
         ]
-        limits = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+        limits = (
+            "ONEDNN_MAX_CPU_ISA",
+            "MKL_ENABLE_INSTRUCTIONS",
+            "ATEN_CPU_CAPABILITY",
+            "OPENBLAS_CORETYPE",
+        )
         result = {
             "sixloop": sixloop.__version__,
             "isa": sixloop.isa(),
             "torch": torch.__version__,
-            "torch_limits": {k: os.environ.get(k) for k in limits},
+            "limits": {k: os.environ.get(k) for k in limits},
             "numpy": np.__version__,
             "threads": args.threads,
             "cpu": models[0] if models else platform.processor(),
