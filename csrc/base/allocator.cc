@@ -158,6 +158,9 @@ Cache& cache() {
   return *instance;
 }
 
+// Made when the library is loaded: a child forked while another thread makes it would wait for it for ever.
+[[maybe_unused]] const Cache& made_at_load = cache();
+
 }  // namespace
 
 void* allocate(size_t bytes) {

@@ -1,5 +1,8 @@
 #include "base/arch.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 
@@ -106,6 +109,18 @@ Isa best_isa(Arch arch) {
     if (arch.has(static_cast<Isa>(i))) return static_cast<Isa>(i);
   }
   return Isa::scalar;
+}
+
+int64_t l2_bytes() {
+  static const int64_t bytes = [] {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    const int64_t told = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#else
+    const int64_t told = 0;
+#endif
+    return told <= 0 ? int64_t{512} << 10 : std::clamp<int64_t>(told, 256 << 10, 2048 << 10);
+  }();
+  return bytes;
 }
 
 void set_isa(const std::string& name) {

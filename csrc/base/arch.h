@@ -34,6 +34,10 @@ Arch detected_arch();
 Arch current_arch();
 Isa best_isa(Arch arch);
 
+// Bytes of one core's second-level cache, as far as the system tells, within 256 KiB and 2 MiB. Only for cuts that
+// change no bit.
+int64_t l2_bytes();
+
 // Throws std::invalid_argument with the valid names where `name` is unknown or not supported here. An
 // empty name goes back to the best ISA.
 void set_isa(const std::string& name);

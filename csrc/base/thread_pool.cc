@@ -10,6 +10,7 @@
 #include <exception>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -83,21 +84,40 @@ std::atomic<int>& thread_setting() {
 
 // One call of run_tasks: lives on the caller's stack until every worker has left it.
 struct Job {
+  static constexpr int kMaxShares = 64;
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+
   TaskFunction function;
   void* context;
-  int64_t tasks;
-  std::atomic<int64_t> next{0};
+  int shares;
+  Share share[kMaxShares];
   std::mutex error_mutex;
   std::exception_ptr error;
 
-  void work() {
-    for (int64_t task = next.fetch_add(1); task < tasks; task = next.fetch_add(1)) {
-      try {
-        function(context, task);
-      } catch (...) {
-        std::lock_guard<std::mutex> lock(error_mutex);
-        if (!error) error = std::current_exception();
-        next.store(tasks);
+  Job(TaskFunction f, void* c, int64_t tasks, int64_t threads)
+      : function(f), context(c), shares(static_cast<int>(threads < kMaxShares ? threads : kMaxShares)) {
+    for (int i = 0; i < shares; ++i) {
+      share[i].next.store(tasks * i / shares, std::memory_order_relaxed);
+      share[i].end = tasks * (i + 1) / shares;
+    }
+  }
+
+  // First the thread's own share, then what others have left of theirs. A thread that gets the same share in the
+  // next op, or the next step, finds its part of the data in its own cache.
+  void work(int thread) {
+    for (int i = 0; i < shares; ++i) {
+      Share& from = share[(thread + i) % shares];
+      for (int64_t task = from.next.fetch_add(1); task < from.end; task = from.next.fetch_add(1)) {
+        try {
+          function(context, task);
+        } catch (...) {
+          std::lock_guard<std::mutex> lock(error_mutex);
+          if (!error) error = std::current_exception();
+          for (int j = 0; j < shares; ++j) share[j].next.store(share[j].end);
+        }
       }
     }
   }
@@ -120,7 +140,7 @@ class Pool {
     }
     if (sleeping_.load(std::memory_order_seq_cst) > 0) wake_.notify_all();
     inside_task = true;
-    job.work();
+    job.work(0);
     inside_task = false;
     {
       // A worker that wakes only now finds no job: nobody waits for it.
@@ -139,11 +159,16 @@ class Pool {
   }
 
  private:
+  // Where the system grants no more threads, those that are there do the work.
   void grow(int workers) {
-    while (workers_ < workers) {
-      const int index = workers_++;
-      const uint64_t seen = generation_.load();
-      std::thread([this, index, seen] { loop(index, seen); }).detach();
+    try {
+      while (workers_ < workers) {
+        const int index = workers_;
+        const uint64_t seen = generation_.load();
+        std::thread([this, index, seen] { loop(index, seen); }).detach();
+        ++workers_;
+      }
+    } catch (const std::system_error&) {
     }
   }
 
@@ -165,7 +190,7 @@ class Pool {
         if (job != nullptr) active_.fetch_add(1, std::memory_order_relaxed);
       }
       if (job != nullptr) {
-        job->work();
+        job->work(index + 1);
         active_.fetch_sub(1, std::memory_order_release);
       }
     }
@@ -199,13 +224,16 @@ Pool& pool() {
   return *current_pool.load(std::memory_order_acquire);
 }
 
+// Made when the library is loaded: a child forked while another thread makes it would wait for it for ever.
+[[maybe_unused]] const Pool& made_at_load = pool();
+
 }  // namespace
 
 void run_tasks(int64_t tasks, TaskFunction function, void* context) {
   int64_t threads = num_threads();
   if (threads > tasks) threads = tasks;
   if (threads > 1 && !inside_task) {
-    Job job{function, context, tasks, {}, {}, {}};
+    Job job(function, context, tasks, threads);
     if (pool().run(job, static_cast<int>(threads))) {
       if (job.error) std::rethrow_exception(job.error);
       return;

@@ -1,8 +1,8 @@
 // One pool of threads for the whole process.
 //
-// Work is a number of tasks that any thread may take in any order (one atomic counter), so a thread that
-// the host slows down takes fewer of them. A result never depends on which thread ran a task: tasks are
-// cut by shape, not by the number of threads.
+// Work is a number of tasks that any thread may take in any order: each thread begins with a share of its own and
+// goes on with what others have left, so a thread that the host slows down takes fewer of them. A result never
+// depends on which thread ran a task: tasks are cut by shape, not by the number of threads.
 #pragma once
 
 #include <cstdint>
