@@ -62,7 +62,9 @@ def test_blocks_over_k_and_large_shapes(rng, m, n, k, transpose_a, transpose_b, 
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("m, n, k", [(300, 260, 270), (1, 700, 900), (900, 1, 700), (515, 10, 64)])
+@pytest.mark.parametrize(
+    "m, n, k", [(300, 260, 270), (1, 700, 900), (900, 1, 700), (515, 10, 64), (260, 150, 1100)]
+)
 def test_shapes_that_threads_share(rng, m, n, k, dtype):
     for transpose_a, transpose_b in TRANSPOSES:
         a, b = _operands(rng, m, n, k, transpose_a, transpose_b, dtype, integers=True)

@@ -20,6 +20,37 @@ std::vector<KBlock> k_blocks(int64_t taps, int64_t kc) {
   return blocks;
 }
 
+namespace {
+
+// Copies `whole` elements, a multiple of nr, to pieces of nr that lie panel_size apart; returns where the next goes.
+// A constant length makes a piece a few vector moves.
+template <int64_t kNr, class T>
+T* copy_pieces(const T* in, int64_t whole, int64_t panel_size, T* to) {
+  for (int64_t i = 0; i < whole; i += kNr, to += panel_size) std::memcpy(to, in + i, kNr * sizeof(T));
+  return to;
+}
+
+template <class T>
+T* copy_panels(const T* in, int64_t whole, int64_t nr, int64_t panel_size, T* to) {
+  switch (nr) {
+    case 4:
+      return copy_pieces<4>(in, whole, panel_size, to);
+    case 8:
+      return copy_pieces<8>(in, whole, panel_size, to);
+    case 16:
+      return copy_pieces<16>(in, whole, panel_size, to);
+    case 32:
+      return copy_pieces<32>(in, whole, panel_size, to);
+    default:
+      for (int64_t i = 0; i < whole; i += nr, to += panel_size) {
+        std::memcpy(to, in + i, static_cast<size_t>(nr) * sizeof(T));
+      }
+      return to;
+  }
+}
+
+}  // namespace
+
 template <class T>
 void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr, int64_t panel_size,
             T* panels) {
@@ -44,10 +75,7 @@ void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns
     } else {
       const T* in = data + block.k * b.ld + j;
       for (int64_t k = 0; k < block.kc; ++k, in += b.ld, out += nr) {
-        T* to = out;
-        for (int64_t i = 0; i < whole; i += nr, to += panel_size) {
-          std::memcpy(to, in + i, static_cast<size_t>(nr) * sizeof(T));
-        }
+        T* to = copy_panels(in, whole, nr, panel_size, out);
         if (rest > 0) {
           std::memcpy(to, in + whole, static_cast<size_t>(rest) * sizeof(T));
           std::fill(to + rest, to + nr, T{0});

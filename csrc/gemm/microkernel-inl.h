@@ -14,6 +14,14 @@ template <class V, int MR, int NV>
 struct Accumulators {
   V v[MR][NV];
 
+  __attribute__((always_inline)) void clear() {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) v[i][j] = V::zero();
+    }
+  }
+
   void begin(const GemmTile<typename V::T>& t) {
     if (t.accumulate) {
 #pragma GCC unroll 16
@@ -22,34 +30,43 @@ struct Accumulators {
         for (int j = 0; j < NV; ++j) v[i][j] = V::load(t.c[i] + j * V::N);
       }
     } else {
-#pragma GCC unroll 16
-      for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) v[i][j] = V::zero();
-      }
+      clear();
     }
   }
 
-  void end(const GemmTile<typename V::T>& t) {
-    if (t.bias != nullptr) {
+  // A null `bias` adds nothing.
+  __attribute__((always_inline)) void finish(const typename V::T* bias, bool relu) {
+    if (bias != nullptr) {
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) {
-        const V bias = V::load(t.bias + j * V::N);
+        const V add = V::load(bias + j * V::N);
 #pragma GCC unroll 16
-        for (int i = 0; i < MR; ++i) v[i][j] = v[i][j] + bias;
+        for (int i = 0; i < MR; ++i) v[i][j] = v[i][j] + add;
       }
     }
-    if (t.relu) {
+    if (relu) {
 #pragma GCC unroll 16
       for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) v[i][j] = V::max(V::zero(), v[i][j]);
       }
     }
+  }
+
+  void end(const GemmTile<typename V::T>& t) {
+    finish(t.bias, t.relu);
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) v[i][j].store(t.c[i] + j * V::N);
+    }
+  }
+
+  __attribute__((always_inline)) void store(typename V::T* c, int64_t ld) const {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) v[i][j].store(c + i * ld + j * V::N);
     }
   }
 
@@ -79,11 +96,15 @@ void gemm_rows_tile(const GemmTile<typename V::T>& t) {
   const T* b = t.b;
   const int64_t ldb = t.ldb;
   const T* const* a = t.a;
+  // A prefetch of address zero would look through the page tables: without `next`, of what is there already.
+  const T* next = t.next != nullptr ? t.next : b;
+  const int64_t next_step = t.next_step;
   for (int64_t tap = 0; tap < t.taps; ++tap, a += MR) {
     const T* row[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) row[i] = a[i] + t.a_offset + t.kc;
-    for (int64_t k = -t.kc; k < 0; ++k, b += ldb) {
+    for (int64_t k = -t.kc; k < 0; ++k, b += ldb, next += next_step) {
+      __builtin_prefetch(next, 0, 2);
       acc.step(b, [&](int i) __attribute__((always_inline)) { return row[i] + k; });
     }
   }
@@ -98,7 +119,10 @@ void gemm_panel_tile(const GemmTile<typename V::T>& t) {
   const T* b = t.b;
   const int64_t ldb = t.ldb;
   const T* a = t.a_panel;
-  for (int64_t k = t.taps * t.kc; k > 0; --k, a += MR, b += ldb) {
+  const T* next = t.next != nullptr ? t.next : b;
+  const int64_t next_step = t.next_step;
+  for (int64_t k = t.taps * t.kc; k > 0; --k, a += MR, b += ldb, next += next_step) {
+    __builtin_prefetch(next, 0, 2);
     acc.step(b, [&](int i) __attribute__((always_inline)) { return a + i; });
   }
   acc.end(t);
