@@ -2,6 +2,7 @@
 #pragma once
 
 #include "conv2d/conv2d.h"
+#include "conv2d/geometry.h"
 #include "gemm/loops.h"
 
 namespace sixloop {
@@ -35,6 +36,13 @@ void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
 // Sums along image rows in virtual lanes, images cut into parts by the shape alone.
 template <class T>
 void planar_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
+
+// strip.cc: direct convolution with few input channels and wide rows, a row of output pixels at a time, all output
+// channels of a few pixels together. The bits of direct_forward().
+template <class T>
+bool strip_forward_pays(const Conv2dParams& p, const Windows<T>& windows);
+template <class T>
+void strip_forward(const Conv2dParams& p, const Windows<T>& windows, const T* w, const Epilogue<T>& epilogue, T* y);
 
 // im2col.cc: the matrix of windows is written, then multiplied.
 template <class T>

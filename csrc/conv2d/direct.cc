@@ -52,6 +52,7 @@ void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
   const int64_t columns = p.o / p.groups;
   for (int64_t group = 0; group < p.groups; ++group) {
     const Windows<T> windows(x, p, group);
+    if (strip_forward_pays(p, windows)) return strip_forward(p, windows, w, epilogue, y);
     MatrixB<T> b;
     b.kc = windows.run();
     b.n = columns;

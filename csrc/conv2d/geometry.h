@@ -25,6 +25,12 @@ class Windows {
   int64_t taps() const { return taps_; }
   int64_t run() const { return run_; }
 
+  // Whether taps are filter rows. Then row(n, oh) is where the window of the first output pixel of a row begins; the
+  // next pixel's is stride_w * c elements further, and the next tap's dilation_h * row_length().
+  bool filter_rows() const { return rows_; }
+  const T* row(int64_t n, int64_t oh) const { return x_ + (n * h_ + oh * p_.window.stride_h) * row_length(); }
+  int64_t row_length() const { return w_ * p_.c; }
+
   // For the i-th of pixels [first, first + count): the pointer to tap t goes to a[(i / mr * taps + t) * mr + i % mr].
   void pointers(int64_t first, int64_t count, int64_t mr, const T** a) const;
   // For the i-th of pixels [first, first + count): its pointer to one tap goes to a[i].
