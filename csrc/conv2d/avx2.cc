@@ -2,7 +2,6 @@
 
 #include "conv2d/depthwise-inl.h"
 #include "conv2d/planar-inl.h"
-#include "conv2d/strip-inl.h"
 
 namespace sixloop {
 
@@ -22,7 +21,5 @@ void planar_f64_6x8__avx2(const PlanarTile<double>& tile) { planar_tile<avx2::F6
 void planar_f64_3x12__avx2(const PlanarTile<double>& tile) { planar_tile<avx2::F64, 3, 3>(tile); }
 void planar_grad_weight_f32_2x2__avx2(const PlanarSums<float>& sums) { planar_sums<avx2::F32, 2, 2>(sums); }
 void planar_grad_weight_f64_2x2__avx2(const PlanarSums<double>& sums) { planar_sums<avx2::F64, 2, 2>(sums); }
-void strip_f32_6x16__avx2(const StripRow<float>& row) { strip_tiles<avx2::F32, 6, 2>(row); }
-void strip_f64_6x8__avx2(const StripRow<double>& row) { strip_tiles<avx2::F64, 6, 2>(row); }
 
 }  // namespace sixloop

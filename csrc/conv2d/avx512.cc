@@ -2,7 +2,6 @@
 
 #include "conv2d/depthwise-inl.h"
 #include "conv2d/planar-inl.h"
-#include "conv2d/strip-inl.h"
 
 namespace sixloop {
 
@@ -22,7 +21,5 @@ void planar_f64_6x16__avx512(const PlanarTile<double>& tile) { planar_tile<avx51
 void planar_f64_3x32__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 3, 4>(tile); }
 void planar_grad_weight_f32_4x3__avx512(const PlanarSums<float>& sums) { planar_sums<avx512::F32, 4, 3>(sums); }
 void planar_grad_weight_f64_4x3__avx512(const PlanarSums<double>& sums) { planar_sums<avx512::F64, 4, 3>(sums); }
-void strip_f32_8x32__avx512(const StripRow<float>& row) { strip_tiles<avx512::F32, 8, 2>(row); }
-void strip_f64_8x16__avx512(const StripRow<double>& row) { strip_tiles<avx512::F64, 8, 2>(row); }
 
 }  // namespace sixloop

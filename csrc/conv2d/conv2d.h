@@ -119,33 +119,6 @@ struct PlanarGradWeight {
   static Kernels kernels();
 };
 
-// A row of output pixels of a convolution with few input channels, whose windows are `taps` filter rows of `run`
-// elements. For 0 <= p < pixels, pixels >= MR, and 0 <= o < channels:
-//     y[p * channels + o] = bias[o] + sum over t, k ascending of x[p * x_step + t * x_row + k] * w[o / NR][t * run +
-//     k][o % NR]
-// with w dense, and w and bias defined up to a multiple of NR. bias may be null; relu as in gemm/microkernel.h.
-template <class T>
-struct StripRow {
-  int64_t pixels;
-  int64_t channels;
-  int64_t taps;
-  int64_t run;
-  const T* x;
-  int64_t x_step;
-  int64_t x_row;
-  const T* w;
-  const T* bias;
-  bool relu;
-  T* y;
-};
-
-struct Strip {
-  static constexpr const char* name = "strip";
-  template <class T>
-  using Fn = void(const StripRow<T>&);
-  static Kernels kernels();
-};
-
 #define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
 #include "conv2d/kernels.inc"
 #undef SIXLOOP_KERNEL

@@ -45,6 +45,17 @@ std::vector<Phase> phases(const Conv2dParams& p) {
   return result;
 }
 
+namespace {
+
+// A 1x1 convolution whose pixels are the rows of a matrix.
+bool is_product(const Conv2dParams& p) {
+  const Window& win = p.window;
+  return p.groups == 1 && win.kh == 1 && win.kw == 1 && win.stride_h == 1 && win.stride_w == 1 && win.pad_top == 0 &&
+         win.pad_bottom == 0 && win.pad_left == 0 && win.pad_right == 0;
+}
+
+}  // namespace
+
 template <class T>
 void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   if (is_depthwise(p)) return depthwise_forward(p, x, w, epilogue, y);
@@ -63,6 +74,9 @@ void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
     Epilogue<T> part = epilogue;
     if (part.bias != nullptr) part.bias += group * columns;
     T* out = y + group * columns;
+    if (is_product(p) && strips_pay(p.n * p.oh * p.ow, b)) {
+      return gemm_by_strips(p.n * p.oh * p.ow, x, p.c, b, epilogue, y);
+    }
     gemm_rows_loops(p.n * p.oh * p.ow, b, part, false, [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
       windows.pointers(row, count, mr, a);
       for (int64_t i = 0; i < count; ++i) c[i] = out + (row + i) * p.o;
@@ -127,6 +141,9 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
       }
       const T* in = dy + group * steps;
       T* out = dx + group * columns;
+      if (is_product(p) && strips_pay(p.n * p.h * p.w, b)) {
+        return gemm_by_strips(p.n * p.h * p.w, dy, p.o, b, Epilogue<T>{}, dx);
+      }
       gemm_rows_loops(p.n * phase.count_h * phase.count_w, b, Epilogue<T>{}, false,
                       [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
                         int64_t i_w = row % phase.count_w;

@@ -2,7 +2,6 @@
 
 #include "conv2d/depthwise-inl.h"
 #include "conv2d/planar-inl.h"
-#include "conv2d/strip-inl.h"
 
 namespace sixloop {
 
@@ -20,7 +19,5 @@ void planar_f32_6x4__scalar(const PlanarTile<float>& tile) { planar_tile<scalar:
 void planar_f64_6x4__scalar(const PlanarTile<double>& tile) { planar_tile<scalar::F64, 6, 4>(tile); }
 void planar_grad_weight_f32_1x1__scalar(const PlanarSums<float>& sums) { planar_sums<scalar::F32, 1, 1>(sums); }
 void planar_grad_weight_f64_1x1__scalar(const PlanarSums<double>& sums) { planar_sums<scalar::F64, 1, 1>(sums); }
-void strip_f32_4x4__scalar(const StripRow<float>& row) { strip_tiles<scalar::F32, 4, 4>(row); }
-void strip_f64_4x4__scalar(const StripRow<double>& row) { strip_tiles<scalar::F64, 4, 4>(row); }
 
 }  // namespace sixloop

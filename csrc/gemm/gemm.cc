@@ -31,6 +31,7 @@ double cycles(const Kernel& row) {
 
 Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
+Kernels GemmStrip::kernels() { return GemmRows::kernels(); }
 Kernels FmaPeak::kernels() { return GemmRows::kernels(); }
 
 double measure_fma_peak(DType dtype) {
@@ -114,6 +115,8 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
                        [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, int64_t mr, T* panel) {
                          pack_a(left + k0 * lda + row, lda, rows, kc, mr, panel);
                        });
+    } else if (strips_pay(m, right)) {
+      gemm_by_strips(m, left, lda, right, epilogue, out);
     } else {
       const bool far = lda * static_cast<int64_t>(sizeof(T)) >= kFarRows && n >= kColumnsThatPayCopies;
       gemm_rows_loops(m, right, epilogue, far, [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {

@@ -329,6 +329,60 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
   });
 }
 
+// Rows of A at equal distances that one call of a strip kernel multiplies, and where their results begin.
+template <class T>
+struct Strip {
+  int64_t rows;
+  const T* a;
+  T* c;
+};
+
+// C = A B by strips of dense rows of C: strip(i) is the i-th of `strips`, none shorter than the kernel's tile. A's rows
+// lie a_step apart, their `taps` stretches of `run` elements a_tap; b has one tap.
+template <class T, class F>
+void gemm_strip_loops(int64_t strips, int64_t taps, int64_t run, int64_t a_step, int64_t a_tap, const MatrixB<T>& b,
+                      const Epilogue<T>& epilogue, const F& strip) {
+  const Kernel& row = select_row<GemmStrip, T>();
+  const auto kernel = function_of<GemmStrip, T>(row);
+  const int64_t nr = row.facts.nr;
+  const int64_t panels = ceil_div(b.n, nr);
+  const int64_t panels_per_pack = kPackedColumns / nr;
+  Buffer<T> packed(panels * b.kc * nr);
+  parallel_for(ceil_div(panels, panels_per_pack), [&](int64_t task) {
+    const int64_t j = task * panels_per_pack * nr;
+    pack_b(b, KBlock{0, 1, 0, b.kc}, j, std::min(panels_per_pack * nr, b.n - j), nr, b.kc * nr,
+           packed.get() + j * b.kc);
+  });
+  const PaddedBias<T> bias(epilogue.bias, b.n, panels * nr);
+  const bool relu = epilogue.activation == Activation::relu;
+  parallel_for(strips, [&](int64_t task) {
+    const Strip<T> s = strip(task);
+    kernel({s.rows, b.n, taps, run, s.a, a_step, a_tap, packed.get(), bias.at(0), relu, s.c});
+    if (!relu && epilogue.activation != Activation::none) apply_activation(s.c, s.rows * b.n, epilogue.activation);
+  });
+}
+
+// Whether a product of dense rows is better done by strips: with few steps the tiles of gemm_rows_loops() cost more
+// than what they multiply, and B must stay in the second-level cache as a whole.
+template <class T>
+bool strips_pay(int64_t m, const MatrixB<T>& b) {
+  constexpr int64_t kFewSteps = 192;
+  return b.taps() == 1 && b.kc <= kFewSteps && m >= kTasks * select_row<GemmStrip, T>().facts.mr &&
+         b.kc * b.n * static_cast<int64_t>(sizeof(T)) <= l2_bytes() / 8;
+}
+
+// C = A B with rows of A lda apart and dense rows of C, where strips_pay().
+template <class T>
+void gemm_by_strips(int64_t m, const T* a, int64_t lda, const MatrixB<T>& b, const Epilogue<T>& epilogue, T* c) {
+  const int64_t mr = select_row<GemmStrip, T>().facts.mr;
+  // Whole tiles in each strip; the last strip has what is left, at least one tile.
+  const int64_t rows = ceil_div(ceil_div(m, 4 * kTasks), mr) * mr;
+  const int64_t strips = std::max<int64_t>(1, (m - mr) / rows + 1);
+  gemm_strip_loops(strips, 1, b.kc, lda, 0, b, epilogue, [&](int64_t i) {
+    return Strip<T>{i + 1 < strips ? rows : m - i * rows, a + i * rows * lda, c + i * rows * b.n};
+  });
+}
+
 // C = A B where pack(row, rows, k, kc, mr, panel) packs rows [row, row + rows) and steps [k, k + kc) of A as
 // pack_a() does; B has one tap, C is dense rows ldc apart. With parts > 1 the steps are cut into that many
 // ranges, each summed on its own and the sums added in order.

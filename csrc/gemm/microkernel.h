@@ -44,6 +44,35 @@ struct GemmPanel {
   static Kernels kernels();
 };
 
+// Rows of A that begin at equal distances, each of `taps` stretches of `run` elements, times all of a B that the
+// second-level cache holds. For 0 <= i < rows, rows >= MR, and 0 <= j < columns:
+//
+//     c[i * columns + j] = bias[j] + sum over t, k of a[i * a_step + t * a_tap + k] * b[j / NR][t * run + k][j % NR]
+//
+// t, k ascending, each step one fused multiply-add; b dense, b and bias defined up to a multiple of NR columns; bias
+// and relu as above. A few rows at a time get all their columns: with few steps that writes C at its full speed.
+template <class T>
+struct GemmStripArgs {
+  int64_t rows;
+  int64_t columns;
+  int64_t taps;
+  int64_t run;
+  const T* a;
+  int64_t a_step;
+  int64_t a_tap;
+  const T* b;
+  const T* bias;
+  bool relu;
+  T* c;
+};
+
+struct GemmStrip {
+  static constexpr const char* name = "gemm_strip";
+  template <class T>
+  using Fn = void(const GemmStripArgs<T>&);
+  static Kernels kernels();
+};
+
 // The most that the arithmetic units do: `rounds` rounds of 12 independent fused multiply-adds of whole vectors.
 // Returns their number of floating-point operations; *sink keeps the compiler from dropping them.
 struct FmaPeak {

@@ -1,6 +1,7 @@
 #include "base/simd/scalar.h"
 
 #include "gemm/microkernel-inl.h"
+#include "gemm/strip-inl.h"
 
 namespace sixloop {
 
@@ -8,6 +9,8 @@ void gemm_rows_f32_4x4__scalar(const GemmTile<float>& t) { gemm_rows_tile<scalar
 void gemm_rows_f64_4x4__scalar(const GemmTile<double>& t) { gemm_rows_tile<scalar::F64, 4, 4>(t); }
 void gemm_panel_f32_4x4__scalar(const GemmTile<float>& t) { gemm_panel_tile<scalar::F32, 4, 4>(t); }
 void gemm_panel_f64_4x4__scalar(const GemmTile<double>& t) { gemm_panel_tile<scalar::F64, 4, 4>(t); }
+void gemm_strip_f32_4x4__scalar(const GemmStripArgs<float>& s) { gemm_strip<scalar::F32, 4, 4>(s); }
+void gemm_strip_f64_4x4__scalar(const GemmStripArgs<double>& s) { gemm_strip<scalar::F64, 4, 4>(s); }
 int64_t fma_peak_f32__scalar(int64_t rounds, float* sink) { return fma_rounds<scalar::F32>(rounds, sink); }
 int64_t fma_peak_f64__scalar(int64_t rounds, double* sink) { return fma_rounds<scalar::F64>(rounds, sink); }
 

@@ -84,44 +84,6 @@ TEST(planar) {
   });
 }
 
-TEST(strip) {
-  for_each_row<Strip>([](const Kernel& row, auto t) {
-    using T = decltype(t);
-    const auto kernel = function_of<Strip, T>(row);
-    const int64_t mr = row.facts.mr;
-    const int64_t nr = row.facts.nr;
-    const int64_t taps = 2;
-    const int64_t run = 5;
-    const int64_t x_step = 3;
-    const int64_t steps = taps * run;
-    for (int64_t pixels : {mr, mr + 1, 2 * mr - 1, 2 * mr}) {
-      for (int64_t channels : {int64_t{1}, nr - 1, nr, nr + 1, 2 * nr + 3}) {
-        const bool with_bias = channels % 2 == 0;
-        const bool relu = pixels % 2 == 0;
-        const int64_t padded = (channels + nr - 1) / nr * nr;
-        const int64_t x_row = (pixels - 1) * x_step + run + 1;
-        const Guarded<T> x(values<T>((taps - 1) * x_row + x_row - 1, 1)), w(values<T>(padded * steps, 2)),
-            bias(values<T>(padded, 3));
-        Guarded<T> y(pixels * channels);
-        kernel({pixels, channels, taps, run, x.get(), x_step, x_row, w.get(), with_bias ? bias.get() : nullptr, relu,
-                y.get()});
-        std::vector<T> expected;
-        for (int64_t p = 0; p < pixels; ++p) {
-          for (int64_t o = 0; o < channels; ++o) {
-            T sum = 0;
-            for (int64_t s = 0; s < steps; ++s) {
-              sum = std::fma(x[p * x_step + s / run * x_row + s % run], w[(o / nr * steps + s) * nr + o % nr], sum);
-            }
-            if (with_bias) sum += bias[o];
-            expected.push_back(relu && sum < 0 ? T{0} : sum);
-          }
-        }
-        check_same_bits(row.name, y.get(), expected.data(), pixels * channels);
-      }
-    }
-  });
-}
-
 TEST(planar_grad_weight) {
   for_each_row<PlanarGradWeight>([](const Kernel& row, auto t) {
     using T = decltype(t);
