@@ -29,20 +29,20 @@ void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw
 
 // planar.cc: direct convolution with stride 1 and so few channels that their vectors would be mostly empty.
 bool planar_forward_pays(const Conv2dParams& p);
-bool planar_grad_weight_pays(const Conv2dParams& p);
 // The bits of direct_forward().
 template <class T>
 void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
-// Sums along image rows in virtual lanes, images cut into parts by the shape alone.
-template <class T>
-void planar_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
 
-// strip.cc: direct convolution with few input channels and wide rows, a row of output pixels at a time, all output
-// channels of a few pixels together. The bits of direct_forward().
+// few_channels.cc: direct convolution where a window is a few filter rows of a padded copy, Windows::filter_rows().
+// Forward takes a row of output pixels at a time, all output channels of a few pixels together. The bits are those of
+// direct_forward() and direct_grad_weight().
 template <class T>
-bool strip_forward_pays(const Conv2dParams& p, const Windows<T>& windows);
+bool few_channels_forward_pays(const Conv2dParams& p, const Windows<T>& windows);
 template <class T>
-void strip_forward(const Conv2dParams& p, const Windows<T>& windows, const T* w, const Epilogue<T>& epilogue, T* y);
+void few_channels_forward(const Conv2dParams& p, const Windows<T>& windows, const T* w, const Epilogue<T>& epilogue,
+                          T* y);
+template <class T>
+void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, T* dw);
 
 // im2col.cc: the matrix of windows is written, then multiplied.
 template <class T>

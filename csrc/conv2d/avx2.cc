@@ -19,7 +19,5 @@ void planar_f32_6x16__avx2(const PlanarTile<float>& tile) { planar_tile<avx2::F3
 void planar_f32_3x24__avx2(const PlanarTile<float>& tile) { planar_tile<avx2::F32, 3, 3>(tile); }
 void planar_f64_6x8__avx2(const PlanarTile<double>& tile) { planar_tile<avx2::F64, 6, 2>(tile); }
 void planar_f64_3x12__avx2(const PlanarTile<double>& tile) { planar_tile<avx2::F64, 3, 3>(tile); }
-void planar_grad_weight_f32_2x2__avx2(const PlanarSums<float>& sums) { planar_sums<avx2::F32, 2, 2>(sums); }
-void planar_grad_weight_f64_2x2__avx2(const PlanarSums<double>& sums) { planar_sums<avx2::F64, 2, 2>(sums); }
 
 }  // namespace sixloop

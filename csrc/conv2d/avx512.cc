@@ -19,7 +19,5 @@ void planar_f32_6x32__avx512(const PlanarTile<float>& tile) { planar_tile<avx512
 void planar_f32_3x64__avx512(const PlanarTile<float>& tile) { planar_tile<avx512::F32, 3, 4>(tile); }
 void planar_f64_6x16__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 6, 2>(tile); }
 void planar_f64_3x32__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 3, 4>(tile); }
-void planar_grad_weight_f32_4x3__avx512(const PlanarSums<float>& sums) { planar_sums<avx512::F32, 4, 3>(sums); }
-void planar_grad_weight_f64_4x3__avx512(const PlanarSums<double>& sums) { planar_sums<avx512::F64, 4, 3>(sums); }
 
 }  // namespace sixloop

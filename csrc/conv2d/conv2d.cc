@@ -35,7 +35,6 @@ void check_rank4(const char* op, const char* arg, const Shape& shape, const char
 Kernels Depthwise::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels DepthwiseGradWeight::kernels() { return Depthwise::kernels(); }
 Kernels Planar::kernels() { return Depthwise::kernels(); }
-Kernels PlanarGradWeight::kernels() { return Depthwise::kernels(); }
 
 bool batch_invariant() { return batch_invariant_setting.load(std::memory_order_relaxed); }
 void set_batch_invariant(bool on) { batch_invariant_setting.store(on, std::memory_order_relaxed); }

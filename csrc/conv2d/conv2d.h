@@ -99,26 +99,6 @@ struct Planar {
   static Kernels kernels();
 };
 
-// Its weight gradient. For 0 <= i < MR and 0 <= o < NR, virtual lane l of base/simd/lanes.h of sums[i * NR + o] adds,
-// row by row, x[i][r * x_ld + j] * dy[o][r * dy_ld + j] over the j with j % lanes == l.
-template <class T>
-struct PlanarSums {
-  int64_t rows;
-  int64_t columns;
-  const T* const* x;
-  int64_t x_ld;
-  const T* const* dy;
-  int64_t dy_ld;
-  T* const* sums;
-};
-
-struct PlanarGradWeight {
-  static constexpr const char* name = "planar_grad_weight";
-  template <class T>
-  using Fn = void(const PlanarSums<T>&);
-  static Kernels kernels();
-};
-
 #define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
 #include "conv2d/kernels.inc"
 #undef SIXLOOP_KERNEL

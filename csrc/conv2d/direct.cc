@@ -63,7 +63,7 @@ void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
   const int64_t columns = p.o / p.groups;
   for (int64_t group = 0; group < p.groups; ++group) {
     const Windows<T> windows(x, p, group);
-    if (strip_forward_pays(p, windows)) return strip_forward(p, windows, w, epilogue, y);
+    if (few_channels_forward_pays(p, windows)) return few_channels_forward(p, windows, w, epilogue, y);
     MatrixB<T> b;
     b.kc = windows.run();
     b.n = columns;
@@ -177,11 +177,11 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
 template <class T>
 void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   if (is_depthwise(p)) return depthwise_grad_weight(p, x, dy, dw);
-  if (planar_grad_weight_pays(p)) return planar_grad_weight(p, x, dy, dw);
   const int64_t columns = p.o / p.groups;
   const int64_t pixels = p.n * p.oh * p.ow;
   for (int64_t group = 0; group < p.groups; ++group) {
     const Windows<T> windows(x, p, group);
+    if (windows.filter_rows()) return few_channels_grad_weight(p, windows, dy, dw);
     const int64_t rows = windows.taps() * windows.run();
     MatrixB<T> b;
     b.tap_data = {dy + group * columns};

@@ -55,12 +55,6 @@ bool planar_forward_pays(const Conv2dParams& p) {
          win.kh * win.kw > 1;
 }
 
-bool planar_grad_weight_pays(const Conv2dParams& p) {
-  const Window& win = p.window;
-  return p.groups == 1 && win.stride_h == 1 && win.stride_w == 1 && p.o <= 8 && p.c <= 4 && p.ow >= 8 &&
-         win.kh * win.kw > 1;
-}
-
 template <class T>
 void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   const Window& win = p.window;
@@ -126,67 +120,8 @@ void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
   });
 }
 
-template <class T>
-void planar_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
-  constexpr int64_t kLanes = 64 / static_cast<int64_t>(sizeof(T));
-  const Window& win = p.window;
-  const Kernel& row = select_row<PlanarGradWeight, T>();
-  const auto kernel = function_of<PlanarGradWeight, T>(row);
-  const int64_t mr = row.facts.mr;
-  const int64_t nr = row.facts.nr;
-  const Planes<T> planes(x, p.n, p.c, p.h, p.w, win);
-  const Planes<T> outputs(dy, p.n, p.o, p.oh, p.ow, Window{});
-  const int64_t plane = planes.h * planes.w;
-  const int64_t out_plane = p.oh * p.ow;
-  const int64_t steps = win.kh * win.kw * p.c;
-  const int64_t result = steps * p.o;
-  const int64_t parts = std::min(p.n, pixel_parts(p.n * p.oh * p.ow, result * static_cast<int64_t>(sizeof(T))));
-  Buffer<T> sums(parts * result);
-  parallel_for(parts * win.kh * p.c, [&](int64_t task) {
-    const int64_t part = task / (win.kh * p.c);
-    const int64_t kh = task / p.c % win.kh;
-    const int64_t c = task % p.c;
-    const int64_t image_begin = p.n * part / parts;
-    const int64_t image_end = p.n * (part + 1) / parts;
-    Buffer<T> lanes(mr * nr * kLanes);
-    T* rows[16];
-    for (int64_t i = 0; i < mr * nr; ++i) rows[i] = lanes.get() + i * kLanes;
-    for (int64_t kw = 0; kw < win.kw; kw += mr) {
-      for (int64_t o = 0; o < p.o; o += nr) {
-        std::fill(lanes.get(), lanes.get() + mr * nr * kLanes, T{0});
-        for (int64_t image = image_begin; image < image_end; ++image) {
-          const T* xs[4];
-          const T* dys[4];
-          const T* base = planes.data.get() + (image * p.c + c) * plane + kh * win.dilation_h * planes.w;
-          // Beyond the last offset or channel the last one is computed again.
-          for (int64_t i = 0; i < mr; ++i) xs[i] = base + std::min(kw + i, win.kw - 1) * win.dilation_w;
-          for (int64_t i = 0; i < nr; ++i) {
-            dys[i] = outputs.data.get() + (image * p.o + std::min(o + i, p.o - 1)) * out_plane;
-          }
-          kernel({p.oh, p.ow, xs, planes.w, dys, p.ow, rows});
-        }
-        for (int64_t i = 0; i < std::min(mr, win.kw - kw); ++i) {
-          for (int64_t j = 0; j < std::min(nr, p.o - o); ++j) {
-            T* lane = rows[i * nr + j];
-            for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-              for (int64_t l = 0; l < half; ++l) lane[l] += lane[l + half];
-            }
-            sums[part * result + ((kh * win.kw + kw + i) * p.c + c) * p.o + o + j] = lane[0];
-          }
-        }
-      }
-    }
-  });
-  for (int64_t i = 0; i < result; ++i) {
-    T sum = sums[i];
-    for (int64_t part = 1; part < parts; ++part) sum += sums[part * result + i];
-    dw[i] = sum;
-  }
-}
-
-#define SIXLOOP_INSTANTIATE(T)                                                                   \
-  template void planar_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*); \
-  template void planar_grad_weight(const Conv2dParams&, const T*, const T*, T*);
+#define SIXLOOP_INSTANTIATE(T) \
+  template void planar_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*);
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)
 #undef SIXLOOP_INSTANTIATE

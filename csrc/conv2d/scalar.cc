@@ -17,7 +17,5 @@ void depthwise_grad_weight_f64__scalar(int64_t pixels, int64_t channels, const d
 }
 void planar_f32_6x4__scalar(const PlanarTile<float>& tile) { planar_tile<scalar::F32, 6, 4>(tile); }
 void planar_f64_6x4__scalar(const PlanarTile<double>& tile) { planar_tile<scalar::F64, 6, 4>(tile); }
-void planar_grad_weight_f32_1x1__scalar(const PlanarSums<float>& sums) { planar_sums<scalar::F32, 1, 1>(sums); }
-void planar_grad_weight_f64_1x1__scalar(const PlanarSums<double>& sums) { planar_sums<scalar::F64, 1, 1>(sums); }
 
 }  // namespace sixloop

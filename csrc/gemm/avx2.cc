@@ -1,5 +1,6 @@
 #include "base/simd/avx2.h"
 
+#include "gemm/columns-inl.h"
 #include "gemm/microkernel-inl.h"
 #include "gemm/strip-inl.h"
 
@@ -15,6 +16,10 @@ void gemm_panel_f64_6x8__avx2(const GemmTile<double>& t) { gemm_panel_tile<avx2:
 void gemm_panel_f64_12x4__avx2(const GemmTile<double>& t) { gemm_panel_tile<avx2::F64, 12, 1>(t); }
 void gemm_strip_f32_6x16__avx2(const GemmStripArgs<float>& s) { gemm_strip<avx2::F32, 6, 2>(s); }
 void gemm_strip_f64_6x8__avx2(const GemmStripArgs<double>& s) { gemm_strip<avx2::F64, 6, 2>(s); }
+void gemm_columns_f32_6x16__avx2(const GemmColumnsArgs<float>& s) { gemm_columns<avx2::F32, 6, 2>(s); }
+void gemm_columns_f32_9x8__avx2(const GemmColumnsArgs<float>& s) { gemm_columns<avx2::F32, 9, 1>(s); }
+void gemm_columns_f64_6x8__avx2(const GemmColumnsArgs<double>& s) { gemm_columns<avx2::F64, 6, 2>(s); }
+void gemm_columns_f64_9x4__avx2(const GemmColumnsArgs<double>& s) { gemm_columns<avx2::F64, 9, 1>(s); }
 int64_t fma_peak_f32__avx2(int64_t rounds, float* sink) { return fma_rounds<avx2::F32>(rounds, sink); }
 int64_t fma_peak_f64__avx2(int64_t rounds, double* sink) { return fma_rounds<avx2::F64>(rounds, sink); }
 

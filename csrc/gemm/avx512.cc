@@ -1,5 +1,6 @@
 #include "base/simd/avx512.h"
 
+#include "gemm/columns-inl.h"
 #include "gemm/microkernel-inl.h"
 #include "gemm/strip-inl.h"
 
@@ -16,6 +17,10 @@ void gemm_panel_f64_14x16__avx512(const GemmTile<double>& t) { gemm_panel_tile<a
 void gemm_panel_f64_16x8__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 16, 1>(t); }
 void gemm_strip_f32_8x32__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 8, 2>(s); }
 void gemm_strip_f64_8x16__avx512(const GemmStripArgs<double>& s) { gemm_strip<avx512::F64, 8, 2>(s); }
+void gemm_columns_f32_9x32__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 9, 2>(s); }
+void gemm_columns_f32_9x16__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 9, 1>(s); }
+void gemm_columns_f64_9x16__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 2>(s); }
+void gemm_columns_f64_9x8__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 1>(s); }
 int64_t fma_peak_f32__avx512(int64_t rounds, float* sink) { return fma_rounds<avx512::F32>(rounds, sink); }
 int64_t fma_peak_f64__avx512(int64_t rounds, double* sink) { return fma_rounds<avx512::F64>(rounds, sink); }
 

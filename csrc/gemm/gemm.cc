@@ -32,6 +32,7 @@ double cycles(const Kernel& row) {
 Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
 Kernels GemmStrip::kernels() { return GemmRows::kernels(); }
+Kernels GemmColumns::kernels() { return GemmRows::kernels(); }
 Kernels FmaPeak::kernels() { return GemmRows::kernels(); }
 
 double measure_fma_peak(DType dtype) {
@@ -77,6 +78,8 @@ template const Kernel& select_tile<GemmRows, float>(int64_t, int64_t, Arch);
 template const Kernel& select_tile<GemmRows, double>(int64_t, int64_t, Arch);
 template const Kernel& select_tile<GemmPanel, float>(int64_t, int64_t, Arch);
 template const Kernel& select_tile<GemmPanel, double>(int64_t, int64_t, Arch);
+template const Kernel& select_tile<GemmColumns, float>(int64_t, int64_t, Arch);
+template const Kernel& select_tile<GemmColumns, double>(int64_t, int64_t, Arch);
 
 Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool transpose_a, bool transpose_b,
             Activation activation) {

@@ -383,6 +383,22 @@ void gemm_by_strips(int64_t m, const T* a, int64_t lda, const MatrixB<T>& b, con
   });
 }
 
+// Adds `parts` dense matrices of m rows and n columns, in order, to the dense rows of c, ldc apart.
+template <class T>
+void add_parts(int64_t parts, int64_t m, int64_t n, const T* sums, T* c, int64_t ldc) {
+  parallel_ranges(m, std::max<int64_t>(1, 4096 / (parts * n)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T* out = c + i * ldc;
+      const T* in = sums + i * n;
+      for (int64_t j = 0; j < n; ++j) out[j] = in[j];
+      for (int64_t part = 1; part < parts; ++part) {
+        in += m * n;
+        for (int64_t j = 0; j < n; ++j) out[j] += in[j];
+      }
+    }
+  });
+}
+
 // C = A B where pack(row, rows, k, kc, mr, panel) packs rows [row, row + rows) and steps [k, k + kc) of A as
 // pack_a() does; B has one tap, C is dense rows ldc apart. With parts > 1 the steps are cut into that many
 // ranges, each summed on its own and the sums added in order.
@@ -472,19 +488,7 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
     }
   });
 
-  if (parts > 1) {
-    parallel_ranges(m, 16, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        T* out = c + i * ldc;
-        const T* in = sums->get() + i * b.n;
-        for (int64_t j = 0; j < b.n; ++j) out[j] = in[j];
-        for (int64_t part = 1; part < parts; ++part) {
-          in += m * b.n;
-          for (int64_t j = 0; j < b.n; ++j) out[j] += in[j];
-        }
-      }
-    });
-  }
+  if (parts > 1) add_parts(parts, m, b.n, sums->get(), c, ldc);
 }
 
 }  // namespace sixloop

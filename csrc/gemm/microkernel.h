@@ -73,6 +73,33 @@ struct GemmStrip {
   static Kernels kernels();
 };
 
+// Columns of A are read where they lie, at any distance from each other: an image's pixels without a copy. Continues
+// c by rows * run steps, r, k ascending, each one fused multiply-add:
+//
+//     c[i][j] += sum over r, k of a[i][r * a_row + k * a_step] * b[(r * run + k) * ldb + j]   0 <= i < MR, 0 <= j <
+//     columns
+//
+// with 1 <= columns <= NR; elements beyond them are neither read nor written. Rows of c may coincide where unwanted.
+template <class T>
+struct GemmColumnsArgs {
+  int64_t rows;
+  int64_t run;
+  const T* const* a;
+  int64_t a_row;
+  int64_t a_step;
+  const T* b;
+  int64_t ldb;
+  int64_t columns;
+  T* const* c;
+};
+
+struct GemmColumns {
+  static constexpr const char* name = "gemm_columns";
+  template <class T>
+  using Fn = void(const GemmColumnsArgs<T>&);
+  static Kernels kernels();
+};
+
 // The most that the arithmetic units do: `rounds` rounds of 12 independent fused multiply-adds of whole vectors.
 // Returns their number of floating-point operations; *sink keeps the compiler from dropping them.
 struct FmaPeak {

@@ -1,5 +1,6 @@
 #include "base/simd/scalar.h"
 
+#include "gemm/columns-inl.h"
 #include "gemm/microkernel-inl.h"
 #include "gemm/strip-inl.h"
 
@@ -11,6 +12,8 @@ void gemm_panel_f32_4x4__scalar(const GemmTile<float>& t) { gemm_panel_tile<scal
 void gemm_panel_f64_4x4__scalar(const GemmTile<double>& t) { gemm_panel_tile<scalar::F64, 4, 4>(t); }
 void gemm_strip_f32_4x4__scalar(const GemmStripArgs<float>& s) { gemm_strip<scalar::F32, 4, 4>(s); }
 void gemm_strip_f64_4x4__scalar(const GemmStripArgs<double>& s) { gemm_strip<scalar::F64, 4, 4>(s); }
+void gemm_columns_f32_4x4__scalar(const GemmColumnsArgs<float>& s) { gemm_columns<scalar::F32, 4, 4>(s); }
+void gemm_columns_f64_4x4__scalar(const GemmColumnsArgs<double>& s) { gemm_columns<scalar::F64, 4, 4>(s); }
 int64_t fma_peak_f32__scalar(int64_t rounds, float* sink) { return fma_rounds<scalar::F32>(rounds, sink); }
 int64_t fma_peak_f64__scalar(int64_t rounds, double* sink) { return fma_rounds<scalar::F64>(rounds, sink); }
 

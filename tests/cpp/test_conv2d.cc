@@ -84,53 +84,6 @@ TEST(planar) {
   });
 }
 
-TEST(planar_grad_weight) {
-  for_each_row<PlanarGradWeight>([](const Kernel& row, auto t) {
-    using T = decltype(t);
-    const auto kernel = function_of<PlanarGradWeight, T>(row);
-    constexpr int64_t kLanes = 64 / static_cast<int64_t>(sizeof(T));
-    const int64_t mr = row.facts.mr;
-    const int64_t nr = row.facts.nr;
-    for (int64_t columns = 0; columns <= 35; ++columns) {
-      for (int64_t rows : {0, 1, 3}) {
-        const int64_t x_ld = columns + 3;
-        const int64_t dy_ld = columns + 1;
-        const int64_t x_size = rows > 0 ? (rows - 1) * x_ld + columns : 0;
-        const int64_t dy_size = rows > 0 ? (rows - 1) * dy_ld + columns : 0;
-        std::vector<Guarded<T>> xs, dys, lanes;
-        std::vector<const T*> x, dy;
-        std::vector<T*> sums;
-        for (int64_t i = 0; i < mr; ++i) {
-          xs.emplace_back(values<T>(x_size, static_cast<uint64_t>(i)));
-          x.push_back(xs.back().get());
-        }
-        for (int64_t o = 0; o < nr; ++o) {
-          dys.emplace_back(values<T>(dy_size, static_cast<uint64_t>(50 + o)));
-          dy.push_back(dys.back().get());
-        }
-        std::vector<std::vector<T>> expected;
-        for (int64_t i = 0; i < mr * nr; ++i) {
-          lanes.emplace_back(values<T>(kLanes, static_cast<uint64_t>(100 + i)));
-          sums.push_back(lanes.back().get());
-          std::vector<T> sum(sums.back(), sums.back() + kLanes);
-          for (int64_t r = 0; r < rows; ++r) {
-            for (int64_t j = 0; j < columns; ++j) {
-              T& lane = sum[static_cast<size_t>(j % kLanes)];
-              lane = std::fma(x[static_cast<size_t>(i / nr)][r * x_ld + j],
-                              dy[static_cast<size_t>(i % nr)][r * dy_ld + j], lane);
-            }
-          }
-          expected.push_back(sum);
-        }
-        kernel({rows, columns, x.data(), x_ld, dy.data(), dy_ld, sums.data()});
-        for (int64_t i = 0; i < mr * nr; ++i) {
-          check_same_bits(row.name, sums[static_cast<size_t>(i)], expected[static_cast<size_t>(i)].data(), kLanes);
-        }
-      }
-    }
-  });
-}
-
 TEST(depthwise_grad_weight) {
   for_each_row<DepthwiseGradWeight>([](const Kernel& row, auto t) {
     using T = decltype(t);

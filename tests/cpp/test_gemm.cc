@@ -155,6 +155,46 @@ TEST(gemm_strip) {
   });
 }
 
+TEST(gemm_columns) {
+  for_each_row<GemmColumns>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const auto kernel = function_of<GemmColumns, T>(row);
+    const int64_t mr = row.facts.mr;
+    const int64_t nr = row.facts.nr;
+    constexpr int64_t kStep = 3;
+    for (int64_t columns = 1; columns <= nr; ++columns) {
+      for (int64_t rows : {0, 1, 2}) {
+        for (int64_t run : {1, 5}) {
+          const int64_t a_row = (run - 1) * kStep + 2;
+          const int64_t ldb = columns + 1;
+          const int64_t steps = rows * run;
+          std::vector<Guarded<T>> as, cs;
+          std::vector<const T*> a;
+          std::vector<T*> c;
+          std::vector<std::vector<T>> expected;
+          const Guarded<T> b(values<T>(steps > 0 ? (steps - 1) * ldb + columns : 0, 1));
+          for (int64_t i = 0; i < mr; ++i) {
+            as.emplace_back(
+                values<T>(rows > 0 ? (rows - 1) * a_row + (run - 1) * kStep + 1 : 0, static_cast<uint64_t>(i)));
+            cs.emplace_back(values<T>(columns, static_cast<uint64_t>(50 + i)));
+            a.push_back(as.back().get());
+            c.push_back(cs.back().get());
+            expected.emplace_back(c.back(), c.back() + columns);
+            for (int64_t j = 0; j < columns; ++j) {
+              T& sum = expected.back()[static_cast<size_t>(j)];
+              for (int64_t s = 0; s < steps; ++s) {
+                sum = std::fma(a.back()[s / run * a_row + s % run * kStep], b[s * ldb + j], sum);
+              }
+            }
+          }
+          kernel({rows, run, a.data(), a_row, kStep, b.get(), ldb, columns, c.data()});
+          for (size_t i = 0; i < c.size(); ++i) check_same_bits(row.name, c[i], expected[i].data(), columns);
+        }
+      }
+    }
+  });
+}
+
 TEST(fma_peak_counts_its_operations) {
   for_each_row<FmaPeak>([](const Kernel& row, auto t) {
     using T = decltype(t);

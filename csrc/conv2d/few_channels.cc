@@ -1,0 +1,101 @@
+#include <algorithm>
+#include <optional>
+
+#include "conv2d/algorithms.h"
+
+namespace sixloop {
+
+template <class T>
+bool few_channels_forward_pays(const Conv2dParams& p, const Windows<T>& windows) {
+  // In steps of a tile: what a tile costs besides its steps, in a strip and in a product of row pointers.
+  constexpr int64_t kStripCost = 4;
+  constexpr int64_t kRowsCost = 20;
+  if (!windows.filter_rows()) return false;
+  const int64_t mr = select_row<GemmStrip, T>().facts.mr;
+  const int64_t steps = windows.taps() * windows.run();
+  // The last tile of a row computes some of its pixels again.
+  return p.ow >= mr && ceil_div(p.ow, mr) * mr * (steps + kStripCost) <= p.ow * (steps + kRowsCost);
+}
+
+template <class T>
+void few_channels_forward(const Conv2dParams& p, const Windows<T>& windows, const T* w, const Epilogue<T>& epilogue,
+                          T* y) {
+  MatrixB<T> b;
+  b.tap_data = {w};
+  b.kc = windows.taps() * windows.run();
+  b.n = p.o;
+  b.ld = p.o;
+  gemm_strip_loops(p.n * p.oh, windows.taps(), windows.run(), p.window.stride_w * p.c,
+                   p.window.dilation_h * windows.row_length(), b, epilogue,
+                   [&](int64_t i) { return Strip<T>{p.ow, windows.row(i / p.oh, i % p.oh), y + i * p.ow * p.o}; });
+}
+
+template <class T>
+void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, T* dw) {
+  const int64_t run = windows.run();
+  const int64_t m = windows.taps() * run;
+  const Kernel& row = select_tile<GemmColumns, T>(m, p.o);
+  const auto kernel = function_of<GemmColumns, T>(row);
+  const int64_t mr = row.facts.mr;
+  const int64_t nr = row.facts.nr;
+  const int64_t tiles = ceil_div(m, mr);
+  const int64_t pixels = p.n * p.oh * p.ow;
+  const int64_t parts = pixel_parts(pixels, m * p.o * static_cast<int64_t>(sizeof(T)));
+  const int64_t part_pixels = ceil_div(pixels, parts);
+  const int64_t a_step = p.window.stride_w * p.c;
+  std::optional<Buffer<T>> sums;
+  if (parts > 1) sums.emplace(parts * m * p.o);
+
+  // All tiles and panels of a task pass over a few image rows before it goes on to the next ones: dy, which is larger
+  // than x, comes from memory once.
+  constexpr int64_t kBlockBytes = 64 << 10;
+  const int64_t block_rows = std::max<int64_t>(1, kBlockBytes / (p.ow * p.o * static_cast<int64_t>(sizeof(T))));
+  const int64_t groups = std::min(tiles, ceil_div(kTasks, parts));
+  const int64_t tiles_per_group = ceil_div(tiles, groups);
+
+  parallel_for(parts * groups, [&](int64_t task) {
+    const int64_t part = task / groups;
+    const int64_t begin = task % groups * tiles_per_group * mr;
+    const int64_t stop = std::min(m, begin + tiles_per_group * mr);
+    if (begin >= stop) return;
+    T* out = parts > 1 ? sums->get() + part * m * p.o : dw;
+    std::fill(out + begin * p.o, out + stop * p.o, T{0});
+    T edge[TileRunner<T>::kMaxNr] = {};
+    const int64_t end = std::min(pixels, (part + 1) * part_pixels);
+    for (int64_t pixel = part * part_pixels; pixel < end;) {
+      // Whole rows of one image, or a part of one row where the part of the sum begins or ends in it.
+      const int64_t ow = pixel % p.ow;
+      const int64_t oh = pixel / p.ow % p.oh;
+      const int64_t n = pixel / (p.ow * p.oh);
+      const bool whole = ow == 0 && end - pixel >= p.ow;
+      const int64_t rows = whole ? std::min({p.oh - oh, (end - pixel) / p.ow, block_rows}) : 1;
+      const int64_t length = whole ? p.ow : std::min(end - pixel, p.ow - ow);
+      for (int64_t first = begin; first < stop; first += mr) {
+        const T* a[TileRunner<T>::kMaxMr];
+        for (int64_t i = 0; i < mr; ++i) {
+          const int64_t element = std::min(first + i, m - 1);
+          a[i] = windows.row(n, oh) + element / run * p.window.dilation_h * windows.row_length() + element % run +
+                 ow * a_step;
+        }
+        for (int64_t j = 0; j < p.o; j += nr) {
+          T* c[TileRunner<T>::kMaxMr];
+          for (int64_t i = 0; i < mr; ++i) c[i] = first + i < stop ? out + (first + i) * p.o + j : edge;
+          kernel({rows, length, a, p.window.stride_h * windows.row_length(), a_step, dy + pixel * p.o + j, p.o,
+                  std::min(nr, p.o - j), c});
+        }
+      }
+      pixel += rows * length;
+    }
+  });
+  if (parts > 1) add_parts(parts, m, p.o, sums->get(), dw, p.o);
+}
+
+#define SIXLOOP_INSTANTIATE(T)                                                                                  \
+  template bool few_channels_forward_pays(const Conv2dParams&, const Windows<T>&);                              \
+  template void few_channels_forward(const Conv2dParams&, const Windows<T>&, const T*, const Epilogue<T>&, T*); \
+  template void few_channels_grad_weight(const Conv2dParams&, const Windows<T>&, const T*, T*);
+SIXLOOP_INSTANTIATE(float)
+SIXLOOP_INSTANTIATE(double)
+#undef SIXLOOP_INSTANTIATE
+
+}  // namespace sixloop
