@@ -17,6 +17,8 @@ void depthwise_grad_weight_f64__avx512(int64_t pixels, int64_t channels, const d
 }
 void planar_f32_6x32__avx512(const PlanarTile<float>& tile) { planar_tile<avx512::F32, 6, 2>(tile); }
 void planar_f32_3x64__avx512(const PlanarTile<float>& tile) { planar_tile<avx512::F32, 3, 4>(tile); }
+void planar_f32_6x16__avx512(const PlanarTile<float>& tile) { planar_tile<avx512::F32, 6, 1>(tile); }
+void planar_f64_6x8__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 6, 1>(tile); }
 void planar_f64_6x16__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 6, 2>(tile); }
 void planar_f64_3x32__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 3, 4>(tile); }
 

@@ -82,13 +82,16 @@ struct DepthwiseGradWeight {
 };
 
 // Convolution of channel planes with stride 1 and few output channels, whose vectors run along an image row:
-//     y[o * NR + j] = sum over s ascending of w[s * MR + o] * x[offsets[s] + j]      0 <= o < MR, 0 <= j < NR
+//     y[o * NR + j] = bias[o] + sum over s ascending of w[s * MR + o] * x[offsets[s] + j]    0 <= o < MR, 0 <= j < NR
+// bias may be null; relu as in gemm/microkernel.h.
 template <class T>
 struct PlanarTile {
   int64_t steps;
   const T* w;
   const T* x;
   const int64_t* offsets;
+  const T* bias;
+  bool relu;
   T* y;
 };
 

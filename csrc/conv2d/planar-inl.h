@@ -31,6 +31,21 @@ void planar_tile(const PlanarTile<typename V::T>& t) {
       for (int j = 0; j < NV; ++j) acc[o][j] = V::fma(weight, row[j], acc[o][j]);
     }
   }
+  if (t.bias != nullptr) {
+#pragma GCC unroll 8
+    for (int o = 0; o < MR; ++o) {
+      const V bias = V::broadcast(t.bias + o);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) acc[o][j] = acc[o][j] + bias;
+    }
+  }
+  if (t.relu) {
+#pragma GCC unroll 8
+    for (int o = 0; o < MR; ++o) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) acc[o][j] = V::max(V::zero(), acc[o][j]);
+    }
+  }
 #pragma GCC unroll 8
   for (int o = 0; o < MR; ++o) {
 #pragma GCC unroll 4

@@ -5,26 +5,24 @@
 namespace sixloop {
 namespace {
 
-// x as channel planes with the padding written out: [n, c, h + top + bottom, w + left + right].
+// x as channel planes with the left and right padding written out: [n, c, h, left + w + right].
 template <class T>
 struct Planes {
   int64_t h, w;
   Buffer<T> data;
 
   Planes(const T* x, int64_t n, int64_t c, int64_t x_h, int64_t x_w, const Window& win)
-      : h(x_h + win.pad_top + win.pad_bottom),
-        w(x_w + win.pad_left + win.pad_right),
-        data(Shape{n * c, h, w}.size() + kOverrun) {
+      : h(x_h), w(win.pad_left + x_w + win.pad_right), data(Shape{n * c, h, w}.size() + kOverrun) {
     T* end = data.get() + n * c * h * w;
     std::fill(end, end + kOverrun, T{0});
     parallel_for(n, [&](int64_t image) {
-      T* planes = data.get() + image * c * h * w;
-      std::fill(planes, planes + c * h * w, T{0});
-      for (int64_t r = 0; r < x_h; ++r) {
-        const T* from = x + (image * x_h + r) * x_w * c;
-        T* to = planes + (r + win.pad_top) * w + win.pad_left;
-        for (int64_t j = 0; j < x_w; ++j) {
-          for (int64_t i = 0; i < c; ++i) to[i * h * w + j] = from[j * c + i];
+      for (int64_t i = 0; i < c; ++i) {
+        T* to = data.get() + (image * c + i) * h * w;
+        const T* from = x + image * h * x_w * c + i;
+        for (int64_t r = 0; r < h; ++r) {
+          to = std::fill_n(to, win.pad_left, T{0});
+          for (int64_t j = 0; j < x_w; ++j, from += c) *to++ = *from;
+          to = std::fill_n(to, win.pad_right, T{0});
         }
       }
     });
@@ -34,15 +32,22 @@ struct Planes {
   static constexpr int64_t kOverrun = 64;
 };
 
+// The kernel that spends the fewest cycles on an output row of one image.
 template <class T>
-const Kernel& select_planar(int64_t channels) {
+const Kernel& select_planar(int64_t channels, int64_t ow) {
+  // A step of a tile: two fused multiply-adds or two loads a cycle, but no accumulator more than once in four.
+  const auto cost = [&](const Kernel& row) {
+    const int64_t mr = row.facts.mr;
+    const int64_t vectors = row.facts.nr * static_cast<int64_t>(sizeof(T)) / std::max(vector_bytes(row.isa), 1);
+    const int64_t halves = std::max<int64_t>({mr * vectors, mr + vectors, 8});
+    return ceil_div(channels, mr) * ceil_div(ow, row.facts.nr) * halves;
+  };
   const Kernel& first = select_row<Planar, T>();
   const Kernel* best = &first;
   for (const Kernel& row : Planar::kernels()) {
-    if (row.kind != first.kind || row.dtype != first.dtype || row.isa != first.isa) continue;
-    // Vectors of accumulators for one vector of pixels.
-    if (ceil_div(channels, row.facts.mr) * row.facts.mr < ceil_div(channels, best->facts.mr) * best->facts.mr)
+    if (row.kind == first.kind && row.dtype == first.dtype && row.isa == first.isa && cost(row) < cost(*best)) {
       best = &row;
+    }
   }
   return *best;
 }
@@ -58,57 +63,46 @@ bool planar_forward_pays(const Conv2dParams& p) {
 template <class T>
 void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   const Window& win = p.window;
-  const Kernel& row = select_planar<T>(p.o);
+  const Kernel& row = select_planar<T>(p.o, p.ow);
   const auto kernel = function_of<Planar, T>(row);
   const int64_t mr = row.facts.mr;
   const int64_t nr = row.facts.nr;
   const Planes<T> planes(x, p.n, p.c, p.h, p.w, win);
-  const int64_t steps = win.kh * win.kw * p.c;
+  const int64_t row_steps = win.kw * p.c;
+  const int64_t steps = win.kh * row_steps;
   const int64_t blocks = ceil_div(p.o, mr);
   Buffer<T> weights(blocks * steps * mr);
   Buffer<int64_t> offsets(std::max<int64_t>(steps, 1));
   for (int64_t s = 0; s < steps; ++s) {
-    const int64_t kh = s / (win.kw * p.c);
+    const int64_t kh = s / row_steps;
     const int64_t kw = s / p.c % win.kw;
     offsets[s] = (s % p.c * planes.h + kh * win.dilation_h) * planes.w + kw * win.dilation_w;
     for (int64_t o = 0; o < blocks * mr; ++o) {
       weights[(o / mr * steps + s) * mr + o % mr] = o < p.o ? w[s * p.o + o] : T{0};
     }
   }
+  const PaddedBias<T> bias(epilogue.bias, p.o, blocks * mr);
   const bool relu = epilogue.activation == Activation::relu;
-  // Output positions are numbered along the padded rows, so that a tile may cross them.
-  const int64_t positions = (p.oh - 1) * planes.w + p.ow;
   parallel_for(p.n, [&](int64_t image) {
     Buffer<T> tile(mr * nr);
-    for (int64_t begin = 0; begin < positions; begin += nr) {
-      for (int64_t block = 0; block < blocks; ++block) {
-        kernel({steps, weights.get() + block * steps * mr,
-                planes.data.get() + image * p.c * planes.h * planes.w + begin, offsets.get(), tile.get()});
-        const int64_t first = block * mr;
-        const int64_t channels = std::min(mr, p.o - first);
-        int64_t r = begin / planes.w;
-        int64_t column = begin % planes.w;
-        const int64_t count = std::min(nr, positions - begin);
-        for (int64_t j = 0; j < count;) {
-          // The stretch of positions in one output row.
-          const int64_t live = std::min(count - j, std::max<int64_t>(0, p.ow - column));
-          T* out = y + ((image * p.oh + r) * p.ow + column) * p.o + first;
-          for (int64_t o = 0; o < channels; ++o) {
-            const T* from = tile.get() + o * nr + j;
-            const T bias = epilogue.bias != nullptr ? epilogue.bias[first + o] : T{0};
-            for (int64_t i = 0; i < live; ++i) {
-              T value = from[i];
-              if (epilogue.bias != nullptr) value += bias;
-              if (relu) value = T{0} > value ? T{0} : value;
-              out[i * p.o + o] = value;
-            }
-          }
-          const int64_t skip = std::min(count - j, planes.w - column);
-          j += skip;
-          column += skip;
-          if (column == planes.w) {
-            column = 0;
-            ++r;
+    for (int64_t r = 0; r < p.oh; ++r) {
+      // Filter rows that meet the image, not the padding above or below it.
+      const int64_t top = r - win.pad_top;
+      const int64_t first_kh = top < 0 ? std::min(win.kh, ceil_div(-top, win.dilation_h)) : 0;
+      const int64_t end_kh = top < p.h ? std::min(win.kh, ceil_div(p.h - top, win.dilation_h)) : 0;
+      const int64_t first_step = first_kh * row_steps;
+      const int64_t live_steps = std::max<int64_t>(0, end_kh - first_kh) * row_steps;
+      for (int64_t begin = 0; begin < p.ow; begin += nr) {
+        const T* in = planes.data.get() + (image * p.c * planes.h + top) * planes.w + begin;
+        const int64_t live = std::min(nr, p.ow - begin);
+        for (int64_t block = 0; block < blocks; ++block) {
+          kernel({live_steps, weights.get() + (block * steps + first_step) * mr, in, offsets.get() + first_step,
+                  bias.at(block * mr), relu, tile.get()});
+          const int64_t first = block * mr;
+          const int64_t channels = std::min(mr, p.o - first);
+          T* out = y + ((image * p.oh + r) * p.ow + begin) * p.o + first;
+          for (int64_t i = 0; i < live; ++i) {
+            for (int64_t o = 0; o < channels; ++o) out[i * p.o + o] = tile[o * nr + i];
           }
         }
       }

@@ -68,7 +68,10 @@ TEST(planar) {
       const int64_t reach = steps > 0 ? *std::max_element(offsets.begin(), offsets.end()) + nr : 0;
       const Guarded<T> x(values<T>(reach, 1)), w(values<T>(steps * mr, 2));
       Guarded<T> y(mr * nr);
-      kernel({steps, w.get(), x.get(), offsets.data(), y.get()});
+      const Guarded<T> bias(values<T>(mr, 3));
+      const bool with_bias = steps % 2 == 1;
+      const bool relu = steps > 1;
+      kernel({steps, w.get(), x.get(), offsets.data(), with_bias ? bias.get() : nullptr, relu, y.get()});
       std::vector<T> expected;
       for (int64_t o = 0; o < mr; ++o) {
         for (int64_t j = 0; j < nr; ++j) {
@@ -76,7 +79,8 @@ TEST(planar) {
           for (int64_t s = 0; s < steps; ++s) {
             sum = std::fma(w[s * mr + o], x[offsets[static_cast<size_t>(s)] + j], sum);
           }
-          expected.push_back(sum);
+          if (with_bias) sum += bias[o];
+          expected.push_back(relu && sum < 0 ? T{0} : sum);
         }
       }
       check_same_bits(row.name, y.get(), expected.data(), mr * nr);
