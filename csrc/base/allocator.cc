@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "base/spin_lock.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define SIXLOOP_POISON(block, bytes) ASAN_POISON_MEMORY_REGION(block, bytes)
@@ -60,7 +62,7 @@ class Cache {
 
   void* take(size_t bytes) {
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      std::lock_guard<SpinLock> lock(mutex_);
       ++stats_.requests;
       auto found = free_.find(bytes);
       if (found != free_.end() && !found->second.empty()) {
@@ -79,7 +81,7 @@ class Cache {
       release();  // the cache may hold what is missing
       block = system_allocate(bytes);
     }
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<SpinLock> lock(mutex_);
     ++stats_.system_requests;
     count_allocated(bytes);
     return block;
@@ -87,7 +89,7 @@ class Cache {
 
   void give(void* block, size_t bytes) noexcept {
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      std::lock_guard<SpinLock> lock(mutex_);
       stats_.allocated -= static_cast<int64_t>(bytes);
       if (stats_.cached + static_cast<int64_t>(bytes) <= stats_.cache_limit) {
         try {
@@ -104,7 +106,7 @@ class Cache {
   }
 
   void release() {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<SpinLock> lock(mutex_);
     for (auto& [bytes, blocks] : free_) {
       for (void* block : blocks) {
         SIXLOOP_UNPOISON(block, bytes);
@@ -116,26 +118,26 @@ class Cache {
   }
 
   MemoryStats stats() {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<SpinLock> lock(mutex_);
     return stats_;
   }
 
   void reset_peak() {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<SpinLock> lock(mutex_);
     stats_.peak = stats_.allocated;
   }
 
   void set_limit(int64_t bytes) {
     bool over = false;
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      std::lock_guard<SpinLock> lock(mutex_);
       stats_.cache_limit = bytes;
       over = stats_.cached > bytes;
     }
     if (over) release();
   }
 
-  std::mutex& mutex() { return mutex_; }
+  SpinLock& mutex() { return mutex_; }
 
  private:
   void count_allocated(size_t bytes) {
@@ -143,7 +145,7 @@ class Cache {
     if (stats_.allocated > stats_.peak) stats_.peak = stats_.allocated;
   }
 
-  std::mutex mutex_;
+  SpinLock mutex_;
   std::map<size_t, std::vector<void*>> free_;
   MemoryStats stats_{};
 };

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace sixloop {
 
@@ -47,6 +48,26 @@ class Buffer {
   }
 
   size_t bytes_;
+  T* data_;
+};
+
+// A Buffer that lies on the caller's stack where it has at most kInline elements: tasks of a few microseconds should
+// not meet in the allocator.
+template <class T, int64_t kInline>
+class SmallBuffer {
+ public:
+  explicit SmallBuffer(int64_t count) {
+    if (count > kInline) large_.emplace(count);
+    data_ = large_ ? large_->get() : small_;
+  }
+  SmallBuffer(const SmallBuffer&) = delete;
+  SmallBuffer& operator=(const SmallBuffer&) = delete;
+  T* get() const { return data_; }
+  T& operator[](int64_t i) const { return data_[i]; }
+
+ private:
+  T small_[kInline];
+  std::optional<Buffer<T>> large_;
   T* data_;
 };
 

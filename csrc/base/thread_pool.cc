@@ -15,19 +15,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/spin_lock.h"
 
 namespace sixloop {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-
-void pause_cpu() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 int cpus_by_affinity() {
 #if defined(__linux__)
@@ -92,13 +85,14 @@ struct Job {
 
   TaskFunction function;
   void* context;
+  int threads;
   int shares;
   Share share[kMaxShares];
   std::mutex error_mutex;
   std::exception_ptr error;
 
-  Job(TaskFunction f, void* c, int64_t tasks, int64_t threads)
-      : function(f), context(c), shares(static_cast<int>(threads < kMaxShares ? threads : kMaxShares)) {
+  Job(TaskFunction f, void* c, int64_t tasks, int count)
+      : function(f), context(c), threads(count), shares(count < kMaxShares ? count : kMaxShares) {
     for (int i = 0; i < shares; ++i) {
       share[i].next.store(tasks * i / shares, std::memory_order_relaxed);
       share[i].end = tasks * (i + 1) / shares;
@@ -132,23 +126,22 @@ class Pool {
     std::unique_lock<std::mutex> busy(busy_, std::try_to_lock);
     if (!busy.owns_lock()) return false;
     grow(threads - 1);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      job_ = &job;
-      helpers_ = threads - 1;
-      generation_.fetch_add(1, std::memory_order_release);
+    job_.store(&job);
+    generation_.fetch_add(1);
+    if (sleeping_.load() > 0) {
+      // Whoever counts as sleeping either waits already or has yet to look at the generation.
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+      }
+      wake_.notify_all();
     }
-    if (sleeping_.load(std::memory_order_seq_cst) > 0) wake_.notify_all();
     inside_task = true;
     job.work(0);
     inside_task = false;
-    {
-      // A worker that wakes only now finds no job: nobody waits for it.
-      std::lock_guard<std::mutex> lock(mutex_);
-      job_ = nullptr;
-    }
+    // A worker that comes only now finds no job: nobody waits for it.
+    job_.store(nullptr);
     // A worker may share this core: after a short spin give the core away.
-    for (int spins = 0; active_.load(std::memory_order_acquire) > 0; ++spins) {
+    for (int spins = 0; active_.load() > 0; ++spins) {
       if (spins < 1000) {
         pause_cpu();
       } else {
@@ -179,29 +172,27 @@ class Pool {
       for (int spins = 0; spins < 2000 && generation_.load(std::memory_order_acquire) == seen; ++spins) {
         pause_cpu();
       }
-      Job* job = nullptr;
-      {
+      if (generation_.load() == seen) {
         std::unique_lock<std::mutex> lock(mutex_);
-        sleeping_.fetch_add(1, std::memory_order_seq_cst);
+        sleeping_.fetch_add(1);
         wake_.wait(lock, [&] { return generation_.load() != seen; });
-        sleeping_.fetch_sub(1, std::memory_order_seq_cst);
-        seen = generation_.load();
-        if (index < helpers_) job = job_;
-        if (job != nullptr) active_.fetch_add(1, std::memory_order_relaxed);
+        sleeping_.fetch_sub(1);
       }
-      if (job != nullptr) {
-        job->work(index + 1);
-        active_.fetch_sub(1, std::memory_order_release);
-      }
+      seen = generation_.load();
+      // First counted, then looking for the job: whoever has seen no worker counted may end the job.
+      active_.fetch_add(1);
+      Job* job = job_.load();
+      if (job != nullptr && index + 1 < job->threads) job->work(index + 1);
+      active_.fetch_sub(1);
     }
   }
 
   std::mutex busy_;   // held by the caller whose job runs
-  std::mutex mutex_;  // guards job_ and helpers_
+  std::mutex mutex_;  // of wake_
   std::condition_variable wake_;
-  Job* job_ = nullptr;
-  int helpers_ = 0;
   int workers_ = 0;
+  // All in one order (sequential consistency): a worker that takes no lock when it wakes costs nobody a system call.
+  std::atomic<Job*> job_{nullptr};
   std::atomic<int> active_{0};
   std::atomic<int> sleeping_{0};
   std::atomic<uint64_t> generation_{0};
@@ -233,8 +224,8 @@ void run_tasks(int64_t tasks, TaskFunction function, void* context) {
   int64_t threads = num_threads();
   if (threads > tasks) threads = tasks;
   if (threads > 1 && !inside_task) {
-    Job job(function, context, tasks, threads);
-    if (pool().run(job, static_cast<int>(threads))) {
+    Job job(function, context, tasks, static_cast<int>(threads));
+    if (pool().run(job, job.threads)) {
       if (job.error) std::rethrow_exception(job.error);
       return;
     }

@@ -27,6 +27,7 @@ void few_channels_forward(const Conv2dParams& p, const Windows<T>& windows, cons
   b.ld = p.o;
   gemm_strip_loops(p.n * p.oh, windows.taps(), windows.run(), p.window.stride_w * p.c,
                    p.window.dilation_h * windows.row_length(), b, epilogue,
+                   /*few_rows=*/false,
                    [&](int64_t i) { return Strip<T>{p.ow, windows.row(i / p.oh, i % p.oh), y + i * p.ow * p.o}; });
 }
 

@@ -54,6 +54,8 @@ std::vector<KBlock> k_blocks(int64_t taps, int64_t kc);
 
 // Tasks that a call is cut into where it is large enough: with two threads a last task of 1/16 is at most 6%.
 constexpr int64_t kTasks = 16;
+// Fused multiply-adds in a task of a small product: some three microseconds.
+constexpr int64_t kLeastWork = int64_t{1} << 17;
 // Tiles of rows up to which tasks pack the panels of B that they use.
 constexpr int64_t kFewTiles = 24;
 // Rows and steps of a packed block of A: 96 to 192 KiB of the second-level cache.
@@ -68,6 +70,11 @@ constexpr int64_t kMostRows = 768;
 // the caches of the thread that made it. 256 cubed is 5% to 10% faster so, 512 cubed 5% slower.
 constexpr int64_t kSmallB = 256 << 10;
 
+template <class T>
+bool is_small(const MatrixB<T>& b) {
+  return b.steps() * b.ld * static_cast<int64_t>(sizeof(T)) <= kSmallB;
+}
+
 // Columns of B packed at once where B's rows are read from memory: a multiple of every nr.
 constexpr int64_t kPackedColumns = 192;
 
@@ -80,16 +87,17 @@ struct TaskGrid {
 };
 
 // Every task reads its rows of A and its panels of B once: of the grids with at least kTasks tasks, whose rows stay
-// in the second-level cache, the one that reads least.
+// in the second-level cache, the one that reads least. Small products have fewer tasks, of some microseconds each.
 template <class T>
 TaskGrid task_grid(int64_t m_tiles, int64_t mr, int64_t panels, int64_t nr, int64_t steps, bool copied_rows) {
   constexpr int64_t kCopyCost = 4;  // of a row that is copied, in reads
   const int64_t row_bytes = std::clamp<int64_t>(steps, 1, kBlockSteps) * static_cast<int64_t>(sizeof(T));
+  const int64_t tasks = std::clamp<int64_t>(m_tiles * mr * panels * nr * steps / kLeastWork, 1, kTasks);
   const int64_t most_tiles = ceil_div(std::min(kMostRows, l2_bytes() / 4 / row_bytes), mr);
   TaskGrid best{0, 0};
   int64_t least = 0;
-  for (int64_t n_tasks = 1; n_tasks <= std::min(panels, kTasks); ++n_tasks) {
-    const int64_t m_tasks = std::max(ceil_div(m_tiles, most_tiles), std::min(m_tiles, ceil_div(kTasks, n_tasks)));
+  for (int64_t n_tasks = 1; n_tasks <= std::min(panels, tasks); ++n_tasks) {
+    const int64_t m_tasks = std::max(ceil_div(m_tiles, most_tiles), std::min(m_tiles, ceil_div(tasks, n_tasks)));
     const int64_t read = m_tasks * panels * nr + n_tasks * m_tiles * mr * (copied_rows ? kCopyCost : 1);
     if (best.tiles == 0 || read < least) {
       best = {ceil_div(m_tiles, m_tasks), ceil_div(panels, n_tasks)};
@@ -201,10 +209,10 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
 
   // With few rows B is read about once: each task packs the panels it uses. Else B is packed once, unless it is small.
   const bool few_tiles = m_tiles <= kFewTiles;
-  const bool small_b = m <= kMostRows && b.steps() * b.ld * static_cast<int64_t>(sizeof(T)) <= kSmallB;
+  const bool small_b = m <= kMostRows && !b.transposed && is_small(b);
   const bool pack_in_task = few_tiles || small_b;
-  const TaskGrid grid = few_tiles ? TaskGrid{m_tiles, ceil_div(panels, kTasks)}
-                                  : task_grid<T>(m_tiles, mr, panels, nr, b.steps(), compact_rows);
+  const TaskGrid grid = few_tiles && !small_b ? TaskGrid{m_tiles, ceil_div(panels, kTasks)}
+                                              : task_grid<T>(m_tiles, mr, panels, nr, b.steps(), compact_rows);
   const int64_t tiles_per_task = grid.tiles;
   const int64_t panels_per_task = grid.panels;
   const int64_t m_tasks = ceil_div(m_tiles, tiles_per_task);
@@ -212,7 +220,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
 
   const int64_t panels_per_pack = kPackedColumns / nr;
   // Rows of B that fill whole panels are used as they lie where packing would not pay.
-  const bool in_place = pack_in_task && !b.transposed && (small_b || m_tiles <= kTilesThatPayPacking);
+  const bool in_place = small_b || (few_tiles && !b.transposed && m_tiles <= kTilesThatPayPacking);
   std::optional<Buffer<T>> packed;
   if (!pack_in_task) {
     packed.emplace(panels * b.steps() * nr);
@@ -235,8 +243,8 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
     const int64_t panel_end = std::min(panels, panel_begin + panels_per_task);
     const int64_t tiles = tile_end - tile_begin;
 
-    Buffer<const T*> a(tiles * taps * mr);
-    Buffer<T*> c(tiles * mr);
+    SmallBuffer<const T*, 256> a(tiles * taps * mr);
+    SmallBuffer<T*, 256> c(tiles * mr);
     const int64_t task_rows = std::min(m - tile_begin * mr, tiles * mr);
     fill(tile_begin * mr, task_rows, mr, a.get(), c.get());
     if (const int64_t live = task_rows - (tiles - 1) * mr; live < mr) {
@@ -246,7 +254,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
       }
     }
     std::optional<Buffer<T>> panel_buffer;
-    if (pack_in_task) panel_buffer.emplace(longest * kPackedColumns);
+    if (pack_in_task && !(in_place && b.n % nr == 0)) panel_buffer.emplace(longest * kPackedColumns);
     // A distance of one cache line over the block's length spreads the rows over the cache sets.
     const int64_t ld_copy = longest + 64 / static_cast<int64_t>(sizeof(T));
     std::optional<Buffer<T>> row_buffer;
@@ -338,26 +346,34 @@ struct Strip {
 };
 
 // C = A B by strips of dense rows of C: strip(i) is the i-th of `strips`, none shorter than the kernel's tile. A's rows
-// lie a_step apart, their `taps` stretches of `run` elements a_tap; b has one tap.
+// lie a_step apart, their `taps` stretches of `run` elements a_tap; b has one tap. few_rows: at most kMostRows of them.
 template <class T, class F>
 void gemm_strip_loops(int64_t strips, int64_t taps, int64_t run, int64_t a_step, int64_t a_tap, const MatrixB<T>& b,
-                      const Epilogue<T>& epilogue, const F& strip) {
+                      const Epilogue<T>& epilogue, bool few_rows, const F& strip) {
   const Kernel& row = select_row<GemmStrip, T>();
   const auto kernel = function_of<GemmStrip, T>(row);
   const int64_t nr = row.facts.nr;
   const int64_t panels = ceil_div(b.n, nr);
   const int64_t panels_per_pack = kPackedColumns / nr;
-  Buffer<T> packed(panels * b.kc * nr);
-  parallel_for(ceil_div(panels, panels_per_pack), [&](int64_t task) {
-    const int64_t j = task * panels_per_pack * nr;
-    pack_b(b, KBlock{0, 1, 0, b.kc}, j, std::min(panels_per_pack * nr, b.n - j), nr, b.kc * nr,
-           packed.get() + j * b.kc);
-  });
+  const bool in_place = few_rows && !b.transposed && b.n % nr == 0 && is_small(b);
+  std::optional<Buffer<T>> packed;
+  if (!in_place) {
+    packed.emplace(panels * b.kc * nr);
+    parallel_for(ceil_div(panels, panels_per_pack), [&](int64_t task) {
+      for (int64_t panel = task * panels_per_pack; panel < std::min(panels, (task + 1) * panels_per_pack); ++panel) {
+        const int64_t j = panel * nr;
+        pack_b(b, KBlock{0, 1, 0, b.kc}, j, std::min(nr, b.n - j), nr, b.kc * nr, packed->get() + j * b.kc);
+      }
+    });
+  }
+  const T* b_data = in_place ? b.tap_data[0] : packed->get();
+  const int64_t ldb = in_place ? b.ld : nr;
+  const int64_t b_panel = in_place ? nr : b.kc * nr;
   const PaddedBias<T> bias(epilogue.bias, b.n, panels * nr);
   const bool relu = epilogue.activation == Activation::relu;
   parallel_for(strips, [&](int64_t task) {
     const Strip<T> s = strip(task);
-    kernel({s.rows, b.n, taps, run, s.a, a_step, a_tap, packed.get(), bias.at(0), relu, s.c});
+    kernel({s.rows, b.n, taps, run, s.a, a_step, a_tap, b_data, ldb, b_panel, bias.at(0), relu, s.c});
     if (!relu && epilogue.activation != Activation::none) apply_activation(s.c, s.rows * b.n, epilogue.activation);
   });
 }
@@ -376,9 +392,10 @@ template <class T>
 void gemm_by_strips(int64_t m, const T* a, int64_t lda, const MatrixB<T>& b, const Epilogue<T>& epilogue, T* c) {
   const int64_t mr = select_row<GemmStrip, T>().facts.mr;
   // Whole tiles in each strip; the last strip has what is left, at least one tile.
-  const int64_t rows = ceil_div(ceil_div(m, 4 * kTasks), mr) * mr;
+  const int64_t least = ceil_div(kLeastWork, std::max<int64_t>(1, b.kc * b.n));
+  const int64_t rows = ceil_div(std::max(ceil_div(m, 4 * kTasks), least), mr) * mr;
   const int64_t strips = std::max<int64_t>(1, (m - mr) / rows + 1);
-  gemm_strip_loops(strips, 1, b.kc, lda, 0, b, epilogue, [&](int64_t i) {
+  gemm_strip_loops(strips, 1, b.kc, lda, 0, b, epilogue, m <= kMostRows, [&](int64_t i) {
     return Strip<T>{i + 1 < strips ? rows : m - i * rows, a + i * rows * lda, c + i * rows * b.n};
   });
 }

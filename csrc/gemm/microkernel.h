@@ -47,10 +47,11 @@ struct GemmPanel {
 // Rows of A that begin at equal distances, each of `taps` stretches of `run` elements, times all of a B that the
 // second-level cache holds. For 0 <= i < rows, rows >= MR, and 0 <= j < columns:
 //
-//     c[i * columns + j] = bias[j] + sum over t, k of a[i * a_step + t * a_tap + k] * b[j / NR][t * run + k][j % NR]
+//     c[i * columns + j] = bias[j] + sum over t, k of a[i * a_step + t * a_tap + k]
+//                                                   * b[j / NR * b_panel + (t * run + k) * ldb + j % NR]
 //
-// t, k ascending, each step one fused multiply-add; b dense, b and bias defined up to a multiple of NR columns; bias
-// and relu as above. A few rows at a time get all their columns: with few steps that writes C at its full speed.
+// t, k ascending, each step one fused multiply-add; b and bias defined up to a multiple of NR columns; bias and relu
+// as above. A few rows at a time get all their columns: with few steps that writes C at its full speed.
 template <class T>
 struct GemmStripArgs {
   int64_t rows;
@@ -61,6 +62,8 @@ struct GemmStripArgs {
   int64_t a_step;
   int64_t a_tap;
   const T* b;
+  int64_t ldb;
+  int64_t b_panel;
   const T* bias;
   bool relu;
   T* c;

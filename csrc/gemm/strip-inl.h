@@ -20,13 +20,15 @@ void gemm_strip(const GemmStripArgs<typename V::T>& s) {
     const T* row[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) row[i] = s.a + (first + i) * s.a_step;
-    const T* b = s.b;
-    for (int64_t j = 0; j < s.columns; j += kNr) {
+    const T* panel = s.b;
+    for (int64_t j = 0; j < s.columns; j += kNr, panel += s.b_panel) {
+      const T* b = panel;
+      const int64_t ldb = s.ldb;
       Accumulators<V, MR, NV> acc;
       acc.clear();
       int64_t k = 0;
       for (int64_t tap = 0; tap < s.taps; ++tap, k += skip) {
-        for (const int64_t end = k + s.run; k < end; ++k, b += kNr) {
+        for (const int64_t end = k + s.run; k < end; ++k, b += ldb) {
           acc.step(b, [&](int i) __attribute__((always_inline)) { return row[i] + k; });
         }
       }

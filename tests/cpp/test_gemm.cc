@@ -125,31 +125,35 @@ TEST(gemm_strip) {
     const int64_t nr = row.facts.nr;
     const int64_t taps = 2;
     const int64_t run = 5;
-    const int64_t x_step = 3;
+    const int64_t a_step = 3;
     const int64_t steps = taps * run;
-    for (int64_t pixels : {mr, mr + 1, 2 * mr - 1, 2 * mr}) {
-      for (int64_t channels : {int64_t{1}, nr - 1, nr, nr + 1, 2 * nr + 3}) {
-        const bool with_bias = channels % 2 == 0;
-        const bool relu = pixels % 2 == 0;
-        const int64_t padded = (channels + nr - 1) / nr * nr;
-        const int64_t x_row = (pixels - 1) * x_step + run + 1;
-        const Guarded<T> x(values<T>((taps - 1) * x_row + x_row - 1, 1)), w(values<T>(padded * steps, 2)),
+    for (int64_t rows : {mr, mr + 1, 2 * mr - 1, 2 * mr}) {
+      for (int64_t columns : {int64_t{1}, nr - 1, nr, nr + 1, 2 * nr + 3}) {
+        const bool with_bias = columns % 2 == 0;
+        const bool relu = rows % 2 == 0;
+        const int64_t padded = (columns + nr - 1) / nr * nr;
+        const int64_t a_tap = (rows - 1) * a_step + run + 1;
+        // Panels of B behind each other, or where a wider matrix has them.
+        const bool packed = rows < 2 * mr - 1;
+        const int64_t ldb = packed ? nr : padded;
+        const int64_t b_panel = packed ? steps * nr : nr;
+        const Guarded<T> a(values<T>((taps - 1) * a_tap + a_tap - 1, 1)), b(values<T>(padded * steps, 2)),
             bias(values<T>(padded, 3));
-        Guarded<T> y(pixels * channels);
-        kernel({pixels, channels, taps, run, x.get(), x_step, x_row, w.get(), with_bias ? bias.get() : nullptr, relu,
-                y.get()});
+        Guarded<T> c(rows * columns);
+        kernel({rows, columns, taps, run, a.get(), a_step, a_tap, b.get(), ldb, b_panel,
+                with_bias ? bias.get() : nullptr, relu, c.get()});
         std::vector<T> expected;
-        for (int64_t p = 0; p < pixels; ++p) {
-          for (int64_t o = 0; o < channels; ++o) {
+        for (int64_t i = 0; i < rows; ++i) {
+          for (int64_t j = 0; j < columns; ++j) {
             T sum = 0;
             for (int64_t s = 0; s < steps; ++s) {
-              sum = std::fma(x[p * x_step + s / run * x_row + s % run], w[(o / nr * steps + s) * nr + o % nr], sum);
+              sum = std::fma(a[i * a_step + s / run * a_tap + s % run], b[j / nr * b_panel + s * ldb + j % nr], sum);
             }
-            if (with_bias) sum += bias[o];
+            if (with_bias) sum += bias[j];
             expected.push_back(relu && sum < 0 ? T{0} : sum);
           }
         }
-        check_same_bits(row.name, y.get(), expected.data(), pixels * channels);
+        check_same_bits(row.name, c.get(), expected.data(), rows * columns);
       }
     }
   });
