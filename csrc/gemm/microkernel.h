@@ -47,7 +47,7 @@ struct GemmPanel {
 // Rows of A that begin at equal distances, each of `taps` stretches of `run` elements, times all of a B that the
 // second-level cache holds. For 0 <= i < rows, rows >= MR, and 0 <= j < columns:
 //
-//     c[i * columns + j] = bias[j] + sum over t, k of a[i * a_step + t * a_tap + k]
+//     c[i * ldc + j] = bias[j] + sum over t, k of a[i * a_step + t * a_tap + k]
 //                                                   * b[j / NR * b_panel + (t * run + k) * ldb + j % NR]
 //
 // t, k ascending, each step one fused multiply-add; b and bias defined up to a multiple of NR columns; bias and relu
@@ -67,6 +67,7 @@ struct GemmStripArgs {
   const T* bias;
   bool relu;
   T* c;
+  int64_t ldc;
 };
 
 struct GemmStrip {

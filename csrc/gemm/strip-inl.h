@@ -33,14 +33,14 @@ void gemm_strip(const GemmStripArgs<typename V::T>& s) {
         }
       }
       acc.finish(s.bias == nullptr ? nullptr : s.bias + j, s.relu);
-      T* c = s.c + first * s.columns + j;
+      T* c = s.c + first * s.ldc + j;
       const int64_t live = s.columns - j;
       if (live >= kNr) {
-        acc.store(c, s.columns);
+        acc.store(c, s.ldc);
       } else {
         acc.store(edge, kNr);
         const size_t bytes = static_cast<size_t>(live) * sizeof(T);
-        for (int i = 0; i < MR; ++i) std::memcpy(c + i * s.columns, edge + i * kNr, bytes);
+        for (int i = 0; i < MR; ++i) std::memcpy(c + i * s.ldc, edge + i * kNr, bytes);
       }
     }
   }

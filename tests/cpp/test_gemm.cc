@@ -139,10 +139,12 @@ TEST(gemm_strip) {
         const int64_t b_panel = packed ? steps * nr : nr;
         const Guarded<T> a(values<T>((taps - 1) * a_tap + a_tap - 1, 1)), b(values<T>(padded * steps, 2)),
             bias(values<T>(padded, 3));
-        Guarded<T> c(rows * columns);
+        // Between its rows of c lies what is another's.
+        const int64_t ldc = columns + 2;
+        Guarded<T> c(values<T>((rows - 1) * ldc + columns, 4));
+        std::vector<T> expected(c.get(), c.get() + (rows - 1) * ldc + columns);
         kernel({rows, columns, taps, run, a.get(), a_step, a_tap, b.get(), ldb, b_panel,
-                with_bias ? bias.get() : nullptr, relu, c.get()});
-        std::vector<T> expected;
+                with_bias ? bias.get() : nullptr, relu, c.get(), ldc});
         for (int64_t i = 0; i < rows; ++i) {
           for (int64_t j = 0; j < columns; ++j) {
             T sum = 0;
@@ -150,10 +152,10 @@ TEST(gemm_strip) {
               sum = std::fma(a[i * a_step + s / run * a_tap + s % run], b[j / nr * b_panel + s * ldb + j % nr], sum);
             }
             if (with_bias) sum += bias[j];
-            expected.push_back(relu && sum < 0 ? T{0} : sum);
+            expected[static_cast<size_t>(i * ldc + j)] = relu && sum < 0 ? T{0} : sum;
           }
         }
-        check_same_bits(row.name, c.get(), expected.data(), rows * columns);
+        check_same_bits(row.name, c.get(), expected.data(), static_cast<int64_t>(expected.size()));
       }
     }
   });
