@@ -62,15 +62,22 @@ CONV = [
 ]
 
 
-def alternate(seconds: float, calls: dict[str, Callable[[], Any]]) -> dict[str, dict[str, float]]:
-    """Runs the calls in turn until the time is up; returns median and 20th percentile in ms.
+def alternate(
+    seconds: float, calls: dict[str, Callable[[], Any]]
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Runs the calls in turn until the time is up.
 
     Each turn runs one of them for 50 ms. The first 10 ms do not count: the threads of the one
-    before still spin for work.
+    before still spin for work. The peak of the multiply-adds is measured once in each round.
+
+    Returns:
+        Median and 20th percentile of each call in ms, and the median of the peaks in GFLOP/s.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
+    peaks: list[float] = []
     end = time.perf_counter() + seconds * len(calls)
     while time.perf_counter() < end or min(len(t) for t in times.values()) < 5:
+        peaks.append(_core.fma_peak() / 1e9)
         for name, call in calls.items():
             turn = time.perf_counter()
             while time.perf_counter() < turn + 0.01:
@@ -79,7 +86,7 @@ def alternate(seconds: float, calls: dict[str, Callable[[], Any]]) -> dict[str, 
             while (begin := time.perf_counter()) < turn + 0.04:
                 call()
                 times[name].append(time.perf_counter() - begin)
-    return {
+    summary = {
         name: {
             "median_ms": 1e3 * statistics.median(t),
             "p20_ms": 1e3 * sorted(t)[len(t) // 5],
@@ -87,6 +94,7 @@ def alternate(seconds: float, calls: dict[str, Callable[[], Any]]) -> dict[str, 
         }
         for name, t in times.items()
     }
+    return summary, statistics.median(peaks)
 
 
 def check(what: str, ours: Any, theirs: torch.Tensor) -> None:
@@ -115,10 +123,6 @@ def report(rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
     print(text, flush=True)
 
 
-def peak() -> float:
-    return _core.fma_peak() / 1e9
-
-
 def bench_gemm(rows: list[dict[str, Any]], seconds: float) -> None:
     rng = np.random.default_rng(0)
     for m, n, k in GEMM:
@@ -127,8 +131,7 @@ def bench_gemm(rows: list[dict[str, Any]], seconds: float) -> None:
         sa, sb = sixloop.Tensor(a), sixloop.Tensor(b)
         ta, tb = torch.from_numpy(a.copy()), torch.from_numpy(b.copy())
         check("gemm", ops.gemm(sa, sb), ta @ tb)
-        top = peak()
-        times = alternate(
+        times, top = alternate(
             seconds,
             {"sixloop": lambda: ops.gemm(sa, sb), "torch": lambda: ta @ tb, "numpy": lambda: a @ b},
         )
@@ -180,8 +183,7 @@ def bench_conv(rows: list[dict[str, Any]], seconds: float, passes: list[str]) ->
                 continue  # a first layer's input gradient is not computed in training
             ours = calls[which]["sixloop"]()
             check(f"{name} {which}", ours, calls[which]["torch_nhwc"]().permute(*back[which]))
-            top = peak()
-            times = alternate(seconds, calls[which])
+            times, top = alternate(seconds, calls[which])
             report(rows, {"family": which, "name": name, "gflop": gflop, "peak_gflops": top,
                           "times": times})  # fmt: skip
 
@@ -229,8 +231,8 @@ def bench_lenet(rows: list[dict[str, Any]], seconds: float) -> None:
 
         calls = {"sixloop": ours, "torch_nhwc": make(torch.channels_last),
                  "torch_nchw": make(torch.contiguous_format)}  # fmt: skip
-        report(rows, {"family": "train step", "name": f"LeNet-5 b{batch}",
-                      "times": alternate(3 * seconds, calls)})  # fmt: skip
+        times, _ = alternate(3 * seconds, calls)
+        report(rows, {"family": "train step", "name": f"LeNet-5 b{batch}", "times": times})
 
 
 def main() -> None:
