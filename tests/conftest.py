@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -30,6 +31,13 @@ def pytest_report_header() -> str:
         f"sixloop {sixloop.__version__}: seed {SEED} (SIXLOOP_TEST_SEED), "
         f"ISAs {', '.join(sixloop.available_isas())}, {sixloop.get_num_threads()} threads"
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_is_heard() -> None:
+    """A job in the background of a shell ignores SIGINT, and so would every process of the tests."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
