@@ -35,7 +35,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(autouse=True, scope="session")
 def ctrl_c_is_heard() -> None:
-    """A job in the background of a shell ignores SIGINT, and so would every process of the tests."""
+    """Jobs in the background of a shell ignore SIGINT, and so would every process of the tests."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -101,6 +101,19 @@ CONVS = [
     Conv("K beyond one block", (1, 4, 5, 300), (2, 2), 5),
 ]
 
+# Where Winograd's algorithm applies: whole tiles and parts of them, whole vectors and parts of
+# them, every padding.
+WINOGRADS = [
+    Conv("one pixel", (1, 1, 2, 3), (3, 3), 5, padding=1),
+    Conv("one tile", (2, 4, 6, 16), (3, 3), 16),
+    Conv("parts of tiles", (2, 7, 9, 17), (3, 3), 19, padding=1),
+    Conv("asymmetric padding", (1, 6, 11, 5), (3, 3), 33, padding=((2, 0), (1, 2))),
+    Conv("most padding", (1, 3, 5, 8), (3, 3), 12, padding=2),
+    Conv("same", (3, 14, 13, 32), (3, 3), 48, padding="same"),
+    Conv("more products than a core's cache holds", (2, 8, 9, 300), (3, 3), 310, padding=1),
+    Conv("K beyond one block", (1, 4, 5, 1030), (3, 3), 7, padding=1),
+]
+
 # Two threads and more have work to share in these.
 LARGE_CONVS = [
     Conv("VGG row", (3, 18, 22, 24), (3, 3), 40, padding=1),

@@ -129,7 +129,13 @@ def test_the_valid_call_is_valid(name):
 
 
 def test_every_op_is_listed():
-    listed = {*CALLS, "concat", "conv2d_output_shape", "pool2d_output_shape", "resolve_padding"}
+    of_shapes = {
+        "conv2d_algorithm",
+        "conv2d_output_shape",
+        "pool2d_output_shape",
+        "resolve_padding",
+    }
+    listed = {*CALLS, *of_shapes, "concat"}
     listed |= {"random_uniform", "random_normal", "random_bits"}
     listed |= {"sgd_update", "adam_update", "rmsprop_update"}
     public = {
@@ -350,6 +356,7 @@ WINDOWED = {
     "max_pool2d_grad": lambda **o: ops.max_pool2d_grad(POOLED, X, **{"pool": 2, **o}),
     "avg_pool2d": lambda **o: ops.avg_pool2d(X, **{"pool": 2, **o}),
     "avg_pool2d_grad": lambda **o: ops.avg_pool2d_grad(POOLED, X.shape, **{"pool": 2, **o}),
+    "conv2d_algorithm": lambda **o: ops.conv2d_algorithm("forward", X.shape, W.shape, **o),
     "conv2d_output_shape": lambda **o: ops.conv2d_output_shape(X.shape, W.shape, **o),
 }
 
@@ -393,6 +400,9 @@ def test_numbers_that_are_absurdly_large(name, option):
                     assert result == reference.conv2d_output_shape(
                         X.shape, W.shape, **{option: value}
                     )
+                    continue
+                if name == "conv2d_algorithm":
+                    assert result == "direct"
                     continue
                 assert option == "strides" and "grad" not in name, (name, option, value)
                 assert 1 in result.shape[1:3]
@@ -608,7 +618,7 @@ _paddings = st.one_of(
 _shapes = st.lists(_small, max_size=5).map(tuple)
 _dtypes = st.sampled_from(["f4"] * 12 + ["f8"] * 3 + ["i4", "u1", ">f4", "c8", "O", "f2"])
 _activations = st.sampled_from([None, "relu", "tanh", "ramp", "swish", 3])
-_algorithms = st.sampled_from(["direct", "im2col", "auto", "magic", None])
+_algorithms = st.sampled_from(["direct", "im2col", "winograd4x4", "auto", "magic", None])
 _real = st.one_of(st.floats(0.01, 2), st.sampled_from([0, -1.0, math.nan, math.inf, "x", None]))
 
 
@@ -806,3 +816,9 @@ def test_any_random_key(n, seed, purpose, step):
             continue  # valid, and too long for a test
         with suppress(ValueError, TypeError, MemoryError):
             call()
+
+
+@pytest.mark.parametrize("which", ["backward", "", None, 3])
+def test_passes_have_names(which):
+    with pytest.raises((TypeError, ValueError), match=r"grad_input, grad_weight|must be a name"):
+        ops.conv2d_algorithm(which, X.shape, W.shape)

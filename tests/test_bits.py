@@ -11,7 +11,7 @@ import pytest
 import reference
 import sixloop
 from comparators import assert_same_bits
-from shapes import CONVS, LARGE_CONVS, LARGE_POOLS, POOLS, Conv, Pool
+from shapes import CONVS, LARGE_CONVS, LARGE_POOLS, POOLS, WINOGRADS, Conv, Pool
 from sixloop import ops
 
 DTYPES = ("float32", "float64")
@@ -28,9 +28,14 @@ def _normal(rng, shape, dtype):
 # --------------------------------------------------------------------- instruction sets and threads
 
 
+CONV_ALGORITHMS = [
+    *((case, algorithm) for case in [*CONVS, *LARGE_CONVS] for algorithm in ("direct", "im2col")),
+    *((case, algorithm) for case in WINOGRADS for algorithm in ("winograd2x2", "winograd4x4")),
+]
+
+
 @every_dtype
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "auto"])
-@every_conv
+@pytest.mark.parametrize("case, algorithm", CONV_ALGORITHMS, ids=str)
 def test_conv2d(rng, same_everywhere, case: Conv, algorithm, dtype):
     params = {"algorithm": algorithm, **case.params}
     x, w, bias, dy = (_normal(rng, shape, dtype) for shape in (case.x, case.w, case.o, case.y))
@@ -256,8 +261,7 @@ def _assert_rows_do_not_meet(function: Callable[..., Any], *batches: Any) -> Non
 
 
 @every_dtype
-@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
-@every_conv
+@pytest.mark.parametrize("case, algorithm", CONV_ALGORITHMS, ids=str)
 def test_conv2d_of_parts_of_a_batch(rng, case: Conv, algorithm, dtype):
     params = {"algorithm": algorithm, **case.params}
     x = _normal(rng, (5, *case.x[1:]), dtype)

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import assume, given, settings
 
 import reference
+import sixloop
 from comparators import assert_exact, assert_gradient, assert_same_bits, assert_within, dot_bound
-from shapes import CONVS, LARGE_CONVS, Conv
+from shapes import CONVS, LARGE_CONVS, WINOGRADS, Conv
 from sixloop import ops
 
-ALGORITHMS = ("direct", "im2col", "auto")
+ALGORITHMS = ("direct", "im2col")
+WINOGRAD = ("winograd2x2", "winograd4x4")
 DTYPES = ("float32", "float64")
 
 every_case = pytest.mark.parametrize("case", [*CONVS, *LARGE_CONVS], ids=str)
@@ -78,6 +80,102 @@ def test_grad_weight(rng, case: Conv, algorithm, dtype):
     assert_within(ops.conv2d_grad_weight(x, dy, case.w, **params), expected, bound, dtype)
 
 
+def _winograd_bound(dtype, expected, channels=1):
+    """What ops.conv2d documents: 4e-6 of the largest output in float32, as many ulps in float64.
+
+    That is for up to 512 channels; beyond, it grows with them.
+    """
+    bound = 4e-6 * max(1, channels / 512) * np.finfo(dtype).eps / np.finfo(np.float32).eps
+    return bound * np.abs(expected).max()
+
+
+@every_dtype
+@pytest.mark.parametrize("algorithm", WINOGRAD)
+@pytest.mark.parametrize("case", WINOGRADS, ids=str)
+def test_winograd(rng, case: Conv, algorithm, dtype):
+    params = {"algorithm": algorithm, **case.params}
+    x, w, bias, dy = (_normal(rng, shape, dtype) for shape in (case.x, case.w, case.o, case.y))
+    expected = reference.conv2d(x, w, bias, **case.params)
+    bound = _winograd_bound(dtype, expected, case.x[3])
+    assert_within(ops.conv2d(x, w, bias, **params), expected, bound, dtype)
+    actual = ops.conv2d(x, w, bias, activation="relu", **params)
+    assert_within(actual, np.maximum(expected, 0), bound, dtype, "relu: ")
+    with pytest.raises(AssertionError):
+        assert_within(
+            ops.conv2d(x, w, bias + 8 * bound.astype(dtype), **params), expected, bound, dtype
+        )
+
+    expected = reference.conv2d_grad_input(dy, w, case.x, **case.params)
+    actual = ops.conv2d_grad_input(dy, w, case.x, **params)
+    bound = _winograd_bound(dtype, expected, case.o)
+    assert_within(actual, expected, bound, dtype, "grad_input: ")
+    expected = reference.conv2d_grad_weight(x, dy, case.w, **case.params)
+    actual = ops.conv2d_grad_weight(x, dy, case.w, **params)
+    assert_within(actual, expected, _winograd_bound(dtype, expected), dtype, "grad_weight: ")
+
+
+def test_winograd_is_refused_with_the_reason():
+    x, w = np.ones((1, 8, 9, 4), np.float32), np.ones((3, 3, 4, 4), np.float32)
+    for reason, filters, options in [
+        ("the filter is not 3x3", w[:2], {}),
+        ("the stride is not 1", w, {"strides": (1, 2)}),
+        ("the filter is dilated", w, {"dilation": 2}),
+        ("the channels are in groups", w[:, :, :2], {"groups": 2}),
+        ("the padding exceeds 2", w, {"padding": ((0, 0), (3, 0))}),
+    ]:
+        for algorithm in WINOGRAD:
+            with pytest.raises(
+                ValueError, match=rf"\[conv2d\] algorithm \"{algorithm}\".*{reason}"
+            ):
+                ops.conv2d(x, filters, algorithm=algorithm, **options)
+
+
+# N, size, C, O and what "auto" chooses: the layers where one rule or the other ends.
+CHOICES = [
+    ((2, 224, 3, 64), "direct", "direct"),
+    ((2, 224, 64, 64), "winograd4x4", "winograd4x4"),
+    ((2, 14, 512, 512), "winograd4x4", "winograd4x4"),
+    ((1, 14, 512, 512), "winograd2x2", "winograd2x2"),
+    ((1, 7, 512, 512), "direct", "direct"),
+    ((6, 7, 512, 512), "winograd4x4", "winograd4x4"),
+    ((8, 32, 16, 16), "winograd4x4", "direct"),
+    ((8, 32, 15, 64), "direct", "direct"),
+]
+
+
+@pytest.mark.parametrize("shape, forward, grad_weight", CHOICES)
+def test_auto_is_the_documented_choice(shape, forward, grad_weight):
+    n, size, c, o = shape
+    x, w = (n, size, size, c), (3, 3, c, o)
+    assert ops.conv2d_algorithm("forward", x, w, padding=1) == forward
+    assert ops.conv2d_algorithm("grad_input", x, w, padding=1) == forward
+    assert ops.conv2d_algorithm("grad_weight", x, w, padding=1) == grad_weight
+    assert ops.conv2d_algorithm("forward", x, w, padding=1, strides=2) == "direct"
+    with sixloop.batch_invariant():
+        alone = ops.conv2d_algorithm("forward", (1, *x[1:]), w, padding=1)
+        assert ops.conv2d_algorithm("forward", x, w, padding=1) == alone
+
+
+@every_dtype
+@pytest.mark.parametrize("case", [*CONVS, *LARGE_CONVS, *WINOGRADS], ids=str)
+def test_auto_has_the_bits_of_its_choice(rng, case: Conv, dtype):
+    x, w, dy = (_normal(rng, shape, dtype) for shape in (case.x, case.w, case.y))
+    choices = [
+        ops.conv2d_algorithm(which, case.x, case.w, **case.params)
+        for which in ("forward", "grad_input", "grad_weight")
+    ]
+
+    def passes(forward, grad_input, grad_weight):
+        return [
+            ops.conv2d(x, w, algorithm=forward, **case.params),
+            ops.conv2d_grad_input(dy, w, case.x, algorithm=grad_input, **case.params),
+            ops.conv2d_grad_weight(x, dy, case.w, algorithm=grad_weight, **case.params),
+        ]
+
+    for auto, named in zip(passes("auto", "auto", "auto"), passes(*choices), strict=True):
+        assert_same_bits(auto, named)
+
+
 @every_case
 def test_output_shape(case: Conv):
     assert ops.conv2d_output_shape(case.x, case.w, **case.params) == case.y
@@ -113,6 +211,17 @@ def test_fused_activation_is_the_separate_one(rng, name, algorithm):
             fused = ops.conv2d(x, w, bias, activation=name, algorithm=algorithm, **case.params)
             plain = ops.conv2d(x, w, bias, algorithm=algorithm, **case.params)
             assert_same_bits(fused, ops.activation(plain, name), f"{case}: ")
+
+
+@pytest.mark.parametrize("algorithm", WINOGRAD)
+def test_winograd_gradients_by_differences(rng, algorithm):
+    case = Conv("parts of tiles", (1, 5, 6, 2), (3, 3), 3, padding=((1, 0), (2, 1)))
+    params = {"algorithm": algorithm, **case.params}
+    x, w, dy = rng.normal(size=case.x), rng.normal(size=case.w), rng.normal(size=case.y)
+    dx = ops.conv2d_grad_input(dy, w, case.x, **params)
+    assert_gradient(lambda x: ops.conv2d(x, w, **params), x, dy, dx)
+    dw = ops.conv2d_grad_weight(x, dy, case.w, **params)
+    assert_gradient(lambda w: ops.conv2d(x, w, **params), w, dy, dw)
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])

@@ -73,6 +73,20 @@ void bind_conv2d(py::module_& m) {
     const Conv2dParams p = conv2d_params("conv2d", x, w, g.window, g.groups);
     return py::make_tuple(p.n, p.oh, p.ow, p.o);
   });
+  m.def("conv2d_algorithm",
+        [](const py::object& pass, const py::object& x_shape, const py::object& w_shape, const py::object& strides,
+           const py::object& padding, const py::object& dilation, const py::object& groups) {
+          const Call call("conv2d_algorithm");
+          const Shape x = call.shape("x_shape", x_shape);
+          const Shape w = call.shape("w_shape", w_shape);
+          const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, py::str("auto"));
+          const Conv2dParams p = conv2d_params(call.op(), x, w, g.window, g.groups);
+          if (!py::isinstance<py::str>(pass)) {
+            type_error("[", call.op(), "] which must be a name; got ", py::repr(pass).cast<std::string>());
+          }
+          const Conv2dPass which = parse_conv2d_pass(call.op(), pass.cast<std::string>());
+          return name_of(select_algorithm(call.op(), which, p, g.algorithm));
+        });
   m.def("im2col", [](const py::object& x, const py::object& kernel, const py::object& strides,
                      const py::object& padding, const py::object& dilation) {
     Call call("im2col");

@@ -57,6 +57,17 @@ void write_windows(const Conv2dParams& p, const T* x, int64_t group, T* col, int
 template <class T>
 void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x);
 
+// winograd.cc: F(side x side, 3 x 3) for side 2 and 4. Null, or why a convolution cannot be done so.
+const char* winograd_refusal(const Conv2dParams& p);
+// The tile that pays, or direct convolution. any_batch: whatever the batch size.
+Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any_batch);
+template <class T>
+void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
+template <class T>
+void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const T* w, T* dx);
+template <class T>
+void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const T* dy, T* dw);
+
 // The input pixels of one phase of the stride, and the filter offsets that reach them.
 struct Phase {
   int64_t first_h, count_h;  // input rows first_h, first_h + stride_h, ...

@@ -2,6 +2,7 @@
 
 #include "conv2d/depthwise-inl.h"
 #include "conv2d/planar-inl.h"
+#include "conv2d/winograd-inl.h"
 
 namespace sixloop {
 
@@ -19,5 +20,9 @@ void planar_f32_6x16__avx2(const PlanarTile<float>& tile) { planar_tile<avx2::F3
 void planar_f32_3x24__avx2(const PlanarTile<float>& tile) { planar_tile<avx2::F32, 3, 3>(tile); }
 void planar_f64_6x8__avx2(const PlanarTile<double>& tile) { planar_tile<avx2::F64, 6, 2>(tile); }
 void planar_f64_3x12__avx2(const PlanarTile<double>& tile) { planar_tile<avx2::F64, 3, 3>(tile); }
+void winograd_f32_4x4__avx2(const WinogradTile<float>& tile) { winograd_tile<avx2::F32, Winograd4x4>(tile); }
+void winograd_f32_2x2__avx2(const WinogradTile<float>& tile) { winograd_tile<avx2::F32, Winograd2x2>(tile); }
+void winograd_f64_4x4__avx2(const WinogradTile<double>& tile) { winograd_tile<avx2::F64, Winograd4x4>(tile); }
+void winograd_f64_2x2__avx2(const WinogradTile<double>& tile) { winograd_tile<avx2::F64, Winograd2x2>(tile); }
 
 }  // namespace sixloop

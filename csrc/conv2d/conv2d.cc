@@ -30,11 +30,17 @@ void check_rank4(const char* op, const char* arg, const Shape& shape, const char
   }
 }
 
+// Output pixels a side of Winograd's tile, 0 for other algorithms.
+int64_t winograd_side(Conv2dAlgorithm algorithm) {
+  return algorithm == Conv2dAlgorithm::winograd4x4 ? 4 : algorithm == Conv2dAlgorithm::winograd2x2 ? 2 : 0;
+}
+
 }  // namespace
 
 Kernels Depthwise::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels DepthwiseGradWeight::kernels() { return Depthwise::kernels(); }
 Kernels Planar::kernels() { return Depthwise::kernels(); }
+Kernels Winograd::kernels() { return Depthwise::kernels(); }
 
 bool batch_invariant() { return batch_invariant_setting.load(std::memory_order_relaxed); }
 void set_batch_invariant(bool on) { batch_invariant_setting.store(on, std::memory_order_relaxed); }
@@ -49,13 +55,26 @@ Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name) 
   value_error("[", op, "] unknown algorithm \"", name, "\"; valid: ", valid);
 }
 
-Conv2dAlgorithm select_algorithm(const Conv2dParams&, Conv2dAlgorithm asked) {
-  if (asked == Conv2dAlgorithm::winograd2x2 || asked == Conv2dAlgorithm::winograd4x4) {
-    value_error("[conv2d] algorithm \"", kAlgorithmNames[static_cast<int>(asked)],
-                "\" is not part of this version; use auto, direct or im2col");
+Conv2dPass parse_conv2d_pass(const char* op, const std::string& name) {
+  constexpr const char* kNames[] = {"forward", "grad_input", "grad_weight"};
+  for (int i = 0; i < 3; ++i) {
+    if (name == kNames[i]) return static_cast<Conv2dPass>(i);
   }
+  value_error("[", op, "] unknown pass \"", name, "\"; valid: forward, grad_input, grad_weight");
+}
+
+const char* name_of(Conv2dAlgorithm algorithm) { return kAlgorithmNames[static_cast<int>(algorithm)]; }
+
+Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dParams& p, Conv2dAlgorithm asked) {
   // Direct convolution beats im2col on every shape: it does the same arithmetic without writing the matrix.
-  return asked == Conv2dAlgorithm::automatic ? Conv2dAlgorithm::direct : asked;
+  if (asked == Conv2dAlgorithm::automatic) return winograd_choice(pass, p, batch_invariant());
+  const char* reason = winograd_side(asked) > 0 ? winograd_refusal(p) : nullptr;
+  if (reason != nullptr) {
+    value_error("[", op, "] algorithm \"", name_of(asked),
+                "\" is for 3x3 filters with stride 1, dilation 1, groups 1 and padding of at most 2; here ", reason,
+                "; use auto or direct");
+  }
+  return asked;
 }
 
 Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups) {
@@ -82,7 +101,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bia
     check_same_dtype("conv2d", "x", x, "bias", *bias);
     check_vector("conv2d", "bias", *bias, p.o, "output channel");
   }
-  const Conv2dAlgorithm chosen = select_algorithm(p, algorithm);
+  const Conv2dAlgorithm chosen = select_algorithm("conv2d", Conv2dPass::forward, p, algorithm);
   Tensor y = Tensor::empty({p.n, p.oh, p.ow, p.o}, x.dtype());
   if (y.size() == 0) return y;
   dispatch_floating(x.dtype(), [&](auto t) {
@@ -90,6 +109,8 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bia
     const Epilogue<T> epilogue{bias ? bias->data<T>() : nullptr, activation};
     if (chosen == Conv2dAlgorithm::im2col) {
       im2col_forward(p, x.data<T>(), w.data<T>(), epilogue, y.data<T>());
+    } else if (const int64_t side = winograd_side(chosen); side > 0) {
+      winograd_forward(p, side, x.data<T>(), w.data<T>(), epilogue, y.data<T>());
     } else {
       direct_forward(p, x.data<T>(), w.data<T>(), epilogue, y.data<T>());
     }
@@ -104,13 +125,15 @@ Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape
   check_dtypes(op, "dy", dy, "weight", w);
   const Conv2dParams p = conv2d_params(op, x_shape, w.shape(), window, groups);
   check_shape(op, "dy", dy, {p.n, p.oh, p.ow, p.o});
-  const Conv2dAlgorithm chosen = select_algorithm(p, algorithm);
+  const Conv2dAlgorithm chosen = select_algorithm(op, Conv2dPass::grad_input, p, algorithm);
   Tensor dx = Tensor::empty(x_shape, dy.dtype());
   if (dx.size() == 0) return dx;
   dispatch_floating(dy.dtype(), [&](auto t) {
     using T = decltype(t);
     if (chosen == Conv2dAlgorithm::im2col) {
       im2col_grad_input(p, dy.data<T>(), w.data<T>(), dx.data<T>());
+    } else if (const int64_t side = winograd_side(chosen); side > 0) {
+      winograd_grad_input(p, side, dy.data<T>(), w.data<T>(), dx.data<T>());
     } else {
       direct_grad_input(p, dy.data<T>(), w.data<T>(), dx.data<T>());
     }
@@ -126,7 +149,7 @@ Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shap
   check_dtypes(op, "x", x, "dy", dy);
   const Conv2dParams p = conv2d_params(op, x.shape(), w_shape, window, groups);
   check_shape(op, "dy", dy, {p.n, p.oh, p.ow, p.o});
-  const Conv2dAlgorithm chosen = select_algorithm(p, algorithm);
+  const Conv2dAlgorithm chosen = select_algorithm(op, Conv2dPass::grad_weight, p, algorithm);
   if (dy.size() == 0) return Tensor::zeros(w_shape, x.dtype());  // the sum over no pixels
   Tensor dw = Tensor::empty(w_shape, x.dtype());
   if (dw.size() == 0) return dw;
@@ -134,6 +157,8 @@ Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shap
     using T = decltype(t);
     if (chosen == Conv2dAlgorithm::im2col) {
       im2col_grad_weight(p, x.data<T>(), dy.data<T>(), dw.data<T>());
+    } else if (const int64_t side = winograd_side(chosen); side > 0) {
+      winograd_grad_weight(p, side, x.data<T>(), dy.data<T>(), dw.data<T>());
     } else {
       direct_grad_weight(p, x.data<T>(), dy.data<T>(), dw.data<T>());
     }

@@ -26,12 +26,15 @@ struct Conv2dParams {
 };
 
 enum class Conv2dAlgorithm { automatic, direct, im2col, winograd2x2, winograd4x4 };
+enum class Conv2dPass { forward, grad_input, grad_weight };
 
 // Throws for an unknown name and lists the valid ones.
 Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name);
+Conv2dPass parse_conv2d_pass(const char* op, const std::string& name);
+const char* name_of(Conv2dAlgorithm algorithm);
 
-// What `automatic` stands for: a pure function of the shape.
-Conv2dAlgorithm select_algorithm(const Conv2dParams& params, Conv2dAlgorithm asked);
+// What `automatic` stands for: a pure function of the shape. Throws where the algorithm asked for does not apply.
+Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked);
 
 // `automatic` ignores the batch size, so that a sample has the same bits in a batch of any size.
 bool batch_invariant();
@@ -99,6 +102,32 @@ struct Planar {
   static constexpr const char* name = "planar";
   template <class T>
   using Fn = void(const PlanarTile<T>&);
+  static Kernels kernels();
+};
+
+// One tile of Winograd's convolution F(MR x MR, 3 x 3), which has (MR + 2)^2 products for each channel.
+//
+// input, filter, grad_output: pixels[i] of the tile, the filter or the tile of dy have `channels` elements each;
+// product i goes to products + i * step. output, grad_filter: the other way, to results[i], with bias and relu as in
+// gemm/microkernel.h. The matrices are those of winograd-inl.h.
+enum class WinogradTransform { input, filter, output, grad_output, grad_filter };
+
+template <class T>
+struct WinogradTile {
+  WinogradTransform transform;
+  int64_t channels;
+  const T* const* pixels;
+  T* const* results;
+  T* products;
+  int64_t step;
+  const T* bias;
+  bool relu;
+};
+
+struct Winograd {
+  static constexpr const char* name = "winograd";
+  template <class T>
+  using Fn = void(const WinogradTile<T>&);
   static Kernels kernels();
 };
 

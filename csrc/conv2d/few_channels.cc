@@ -60,7 +60,6 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
     const int64_t stop = std::min(m, begin + tiles_per_group * mr);
     if (begin >= stop) return;
     T* out = parts > 1 ? sums->get() + part * m * p.o : dw;
-    std::fill(out + begin * p.o, out + stop * p.o, T{0});
     T edge[TileRunner<T>::kMaxNr] = {};
     const int64_t end = std::min(pixels, (part + 1) * part_pixels);
     for (int64_t pixel = part * part_pixels; pixel < end;) {
@@ -82,7 +81,7 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
           T* c[TileRunner<T>::kMaxMr];
           for (int64_t i = 0; i < mr; ++i) c[i] = first + i < stop ? out + (first + i) * p.o + j : edge;
           kernel({rows, length, a, p.window.stride_h * windows.row_length(), a_step, dy + pixel * p.o + j, p.o,
-                  std::min(nr, p.o - j), c});
+                  std::min(nr, p.o - j), pixel > part * part_pixels, c});
         }
       }
       pixel += rows * length;

@@ -37,7 +37,9 @@ void columns_tile(const GemmColumnsArgs<typename V::T>& s) {
   for (int i = 0; i < MR; ++i) {
     a[i] = s.a[i];
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) acc[i][j] = load_columns<V, kWhole>(s.c[i], j, s.columns);
+    for (int j = 0; j < NV; ++j) {
+      acc[i][j] = s.accumulate ? load_columns<V, kWhole>(s.c[i], j, s.columns) : V::zero();
+    }
   }
   const T* b = s.b;
   for (int64_t r = 0; r < s.rows; ++r) {

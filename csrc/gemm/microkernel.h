@@ -77,10 +77,10 @@ struct GemmStrip {
   static Kernels kernels();
 };
 
-// Columns of A are read where they lie, at any distance from each other: an image's pixels without a copy. Continues
-// c by rows * run steps, r, k ascending, each one fused multiply-add:
+// Columns of A are read where they lie, at any distance from each other: an image's pixels without a copy. Over
+// rows * run steps, r, k ascending, each one fused multiply-add:
 //
-//     c[i][j] += sum over r, k of a[i][r * a_row + k * a_step] * b[(r * run + k) * ldb + j]   0 <= i < MR, 0 <= j <
+//     c[i][j] (+)= sum over r, k of a[i][r * a_row + k * a_step] * b[(r * run + k) * ldb + j]   0 <= i < MR, 0 <= j <
 //     columns
 //
 // with 1 <= columns <= NR; elements beyond them are neither read nor written. Rows of c may coincide where unwanted.
@@ -94,6 +94,7 @@ struct GemmColumnsArgs {
   const T* b;
   int64_t ldb;
   int64_t columns;
+  bool accumulate;  // continue what c holds, else begin with zero
   T* const* c;
 };
 

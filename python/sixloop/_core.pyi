@@ -109,6 +109,16 @@ def conv2d(
     arg8: Any,
     /,
 ) -> Any: ...
+def conv2d_algorithm(
+    arg0: Any,
+    arg1: Any,
+    arg2: Any,
+    arg3: Any,
+    arg4: Any,
+    arg5: Any,
+    arg6: Any,
+    /,
+) -> str: ...
 def conv2d_grad_input(
     arg0: Any,
     arg1: Any,

@@ -86,7 +86,10 @@ def conv2d(
             depthwise.
         activation: None or the name of an activation function, fused into the kernel.
         algorithm: "direct" reads the input in place, "im2col" writes the matrix of all windows and
-            multiplies it; "auto" chooses by the shape alone.
+            multiplies it; "winograd2x2" and "winograd4x4" (Lavin and Gray 2016) need 2.25 and 4
+            times fewer multiplications, for 3x3 filters with stride 1, dilation 1, no groups and
+            padding of at most 2: in float32 with up to 512 channels the error is below 4e-6 of the
+            largest output. "auto" chooses by the shape alone, see :func:`conv2d_algorithm`.
 
     Returns:
         [N, OH, OW, O] with OH = floor((H + top + bottom - dh * (KH - 1) - 1) / sh) + 1, OW alike.
@@ -118,7 +121,7 @@ def conv2d_grad_input(
         padding: as in conv2d; default 0.
         dilation: as in conv2d; default 1.
         groups: as in conv2d; default 1.
-        algorithm: "direct", "im2col" or "auto".
+        algorithm: as in conv2d; default "auto".
 
     Returns:
         An array of shape x_shape.
@@ -151,7 +154,7 @@ def conv2d_grad_weight(
         padding: as in conv2d; default 0.
         dilation: as in conv2d; default 1.
         groups: as in conv2d; default 1.
-        algorithm: "direct", "im2col" or "auto".
+        algorithm: as in conv2d; default "auto".
 
     Returns:
         An array of shape w_shape.
@@ -170,6 +173,36 @@ def conv2d_output_shape(
 ) -> tuple[int, int, int, int]:
     """Returns (N, OH, OW, O) of :func:`conv2d` for these shapes, with all of its checks."""
     return _core.conv2d_output_shape(x_shape, w_shape, strides, padding, dilation, groups)
+
+
+def conv2d_algorithm(
+    which: str,
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    strides: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> str:
+    """Returns the algorithm that "auto" stands for, a function of the shapes alone.
+
+    Where Winograd's algorithm applies, with at least 16 input and output channels (32 for the
+    weight gradient), it depends on the number of tiles, N * ceil(OH / 4) * ceil(OW / 4):
+    "winograd4x4" from 24 on, "winograd2x2" from 16 on. Else "direct". Under
+    :func:`sixloop.batch_invariant` N counts as 1.
+
+    Args:
+        which: "forward", "grad_input" or "grad_weight".
+        x_shape: (N, H, W, C).
+        w_shape: (KH, KW, C / groups, O).
+        strides: as in conv2d; default 1.
+        padding: as in conv2d; default 0.
+        dilation: as in conv2d; default 1.
+        groups: as in conv2d; default 1.
+    """
+    name: str = _core.conv2d_algorithm(which, x_shape, w_shape, strides, padding, dilation, groups)
+    return name
 
 
 def im2col(

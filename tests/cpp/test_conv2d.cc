@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,139 @@ TEST(depthwise) {
             expected.push_back(relu && sum < 0 ? T{0} : sum);
           }
           check_same_bits(row.name, y[static_cast<size_t>(p)], expected.data(), channels);
+        }
+      }
+    }
+  });
+}
+
+using Matrix = std::vector<std::vector<double>>;
+
+// A^T, B^T and G of F(side, 3) from the interpolation points, by Cook and Toom.
+struct Cook {
+  Matrix at, bt, g;
+
+  explicit Cook(int side) {
+    const std::vector<double> points =
+        side == 2 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, .75, -.75, 1.5, -1.5};
+    const size_t n = points.size() + 1;
+    const auto product = [&](size_t without) {  // coefficients of the product of (x - b)
+      std::vector<double> c{1};
+      for (size_t i = 0; i < points.size(); ++i) {
+        if (i == without) continue;
+        std::vector<double> next(c.size() + 1, 0.0);
+        for (size_t k = 0; k < c.size(); ++k) {
+          next[k + 1] += c[k];
+          next[k] -= points[i] * c[k];
+        }
+        c = next;
+      }
+      c.resize(n, 0.0);
+      return c;
+    };
+    at.assign(static_cast<size_t>(side), std::vector<double>(n, 0.0));
+    for (size_t i = 0; i < points.size(); ++i) {
+      bt.push_back(product(i));
+      double scale = 1;
+      for (size_t j = 0; j < points.size(); ++j) scale *= i == j ? 1 : points[i] - points[j];
+      g.push_back({1 / scale, points[i] / scale, points[i] * points[i] / scale});
+      for (size_t k = 0; k < at.size(); ++k) at[k][i] = std::pow(points[i], static_cast<double>(k));
+    }
+    bt.push_back(product(points.size()));
+    g.push_back({0, 0, 1});
+    at.back().back() = 1;
+  }
+};
+
+Matrix transposed(const Matrix& m) {
+  Matrix t(m[0].size(), std::vector<double>(m.size()));
+  for (size_t i = 0; i < m.size(); ++i) {
+    for (size_t j = 0; j < m[0].size(); ++j) t[j][i] = m[i][j];
+  }
+  return t;
+}
+
+TEST(winograd) {
+  for_each_row<Winograd>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const Cook cook(row.facts.mr);
+    const Kernel* scalar = nullptr;
+    for (const Kernel& other : Winograd::kernels()) {
+      if (is_row_of<Winograd, T>(other) && other.isa == Isa::scalar && other.facts.mr == row.facts.mr) scalar = &other;
+    }
+    CHECK(scalar != nullptr);
+    const struct {
+      WinogradTransform transform;
+      Matrix matrix;
+      bool scatter;
+    } cases[] = {{WinogradTransform::input, cook.bt, false},
+                 {WinogradTransform::filter, cook.g, false},
+                 {WinogradTransform::output, cook.at, true},
+                 {WinogradTransform::grad_output, transposed(cook.at), false},
+                 {WinogradTransform::grad_filter, transposed(cook.g), true}};
+    for (const auto& c : cases) {
+      const size_t to = c.matrix.size();
+      const size_t from = c.matrix[0].size();
+      for (int64_t channels = 1; channels <= 35; ++channels) {
+        const bool with_bias = c.scatter && channels % 2 == 0;
+        const bool relu = c.scatter && channels % 3 == 0;
+        const Guarded<T> bias(values<T>(channels, 9));
+        const auto run = [&](const Kernel& kernel) {
+          const size_t pixels = c.scatter ? to * to : from * from;
+          const size_t products = c.scatter ? from * from : to * to;
+          const int64_t step = channels + 3;
+          std::vector<Guarded<T>> arrays;
+          std::vector<const T*> reads;
+          std::vector<T*> writes;
+          for (size_t i = 0; i < pixels; ++i) {
+            arrays.emplace_back(values<T>(channels, static_cast<uint64_t>(100 + i)));
+            reads.push_back(arrays.back().get());
+            writes.push_back(arrays.back().get());
+          }
+          Guarded<T> matrix(values<T>(static_cast<int64_t>(products - 1) * step + channels, 7));
+          function_of<Winograd, T>(kernel)({c.transform, channels, c.scatter ? nullptr : reads.data(),
+                                            c.scatter ? writes.data() : nullptr, matrix.get(), step,
+                                            with_bias ? bias.get() : nullptr, relu});
+          std::vector<T> results;
+          for (size_t i = 0; i < to * to; ++i) {
+            const T* at = c.scatter ? writes[i] : matrix.get() + static_cast<int64_t>(i) * step;
+            results.insert(results.end(), at, at + channels);
+          }
+          return results;
+        };
+        const std::vector<T> actual = run(row);
+        check_same_bits(row.name, actual.data(), run(*scalar).data(), static_cast<int64_t>(actual.size()));
+
+        std::vector<std::vector<T>> x;
+        const std::vector<T> matrix = values<T>(static_cast<int64_t>(from * from - 1) * (channels + 3) + channels, 7);
+        for (size_t i = 0; i < from * from; ++i) {
+          if (c.scatter) {
+            const auto begin = matrix.begin() + static_cast<int64_t>(i) * (channels + 3);
+            x.emplace_back(begin, begin + channels);
+          } else {
+            x.push_back(values<T>(channels, static_cast<uint64_t>(100 + i)));
+          }
+        }
+        for (size_t i = 0; i < to; ++i) {
+          for (size_t j = 0; j < to; ++j) {
+            for (size_t ch = 0; ch < static_cast<size_t>(channels); ++ch) {
+              double sum = with_bias ? static_cast<double>(bias[static_cast<int64_t>(ch)]) : 0;
+              double size = std::abs(sum);
+              for (size_t k = 0; k < from; ++k) {
+                for (size_t l = 0; l < from; ++l) {
+                  const double term = c.matrix[i][k] * static_cast<double>(x[k * from + l][ch]) * c.matrix[j][l];
+                  sum += term;
+                  size += std::abs(term);
+                }
+              }
+              if (relu && sum < 0) sum = 0;
+              // Some ten roundings on the way of each term.
+              const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
+              const double error =
+                  std::abs(sum - static_cast<double>(actual[(i * to + j) * static_cast<size_t>(channels) + ch]));
+              CHECK(error <= 10 * epsilon * size);
+            }
+          }
         }
       }
     }

@@ -174,6 +174,7 @@ TEST(gemm_columns) {
           const int64_t a_row = (run - 1) * kStep + 2;
           const int64_t ldb = columns + 1;
           const int64_t steps = rows * run;
+          const bool accumulate = run > 1;
           std::vector<Guarded<T>> as, cs;
           std::vector<const T*> a;
           std::vector<T*> c;
@@ -185,7 +186,8 @@ TEST(gemm_columns) {
             cs.emplace_back(values<T>(columns, static_cast<uint64_t>(50 + i)));
             a.push_back(as.back().get());
             c.push_back(cs.back().get());
-            expected.emplace_back(c.back(), c.back() + columns);
+            expected.emplace_back(static_cast<size_t>(columns), T{0});
+            if (accumulate) expected.back().assign(c.back(), c.back() + columns);
             for (int64_t j = 0; j < columns; ++j) {
               T& sum = expected.back()[static_cast<size_t>(j)];
               for (int64_t s = 0; s < steps; ++s) {
@@ -193,7 +195,7 @@ TEST(gemm_columns) {
               }
             }
           }
-          kernel({rows, run, a.data(), a_row, kStep, b.get(), ldb, columns, c.data()});
+          kernel({rows, run, a.data(), a_row, kStep, b.get(), ldb, columns, accumulate, c.data()});
           for (size_t i = 0; i < c.size(); ++i) check_same_bits(row.name, c[i], expected[i].data(), columns);
         }
       }

@@ -9,7 +9,7 @@ from sixloop.nn import _epilogue, _window
 from sixloop.nn.layer import Context, Layer, ParameterSpec
 from sixloop.ops import Array
 
-ALGORITHMS = ("auto", "direct", "im2col")
+ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4")
 
 
 class Conv2D(Layer):
@@ -32,7 +32,8 @@ class Conv2D(Layer):
         kernel_initializer, bias_initializer: name or object of ``sixloop.initializers``.
         strict: raise when (H + pad - KH) is not a multiple of the stride, instead of leaving
             out the last rows or columns; default False.
-        algorithm: "auto" (a function of the shape alone), "direct" or "im2col".
+        algorithm: "auto" (a function of the shape alone), "direct", "im2col", "winograd2x2" or
+            "winograd4x4", see :func:`sixloop.ops.conv2d`.
         name: name of the layer and of its parameters.
 
     Raises:

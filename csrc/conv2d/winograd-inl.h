@@ -1,0 +1,200 @@
+// The transforms of Winograd's convolution, written once over a vector type V of base/simd/. Included by each <isa>.cc.
+//
+// Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016: Y = A^T [(G g G^T) * (B^T d B)] A. The
+// matrices follow from the interpolation points (Cook and Toom): with numerator polynomials over the points, row a of
+// B^T has the coefficients of the product of (x - b) over the other points b, A^T the powers of a, and G those powers
+// divided by the product of (a - b).
+#pragma once
+
+#include "conv2d/conv2d.h"
+
+namespace sixloop {
+namespace {  // each ISA's file compiles a copy of its own
+
+// Points 0, 1, -1 and infinity. Every function maps elements at from[0], from[from_step], ... to `to` likewise.
+template <class V>
+struct Winograd2x2 {
+  using T = typename V::T;
+  static constexpr int kTile = 2;
+
+  static void input(const V* d, int s, V* to, int t) {
+    to[0] = d[2 * s] - d[0];
+    to[t] = d[s] + d[2 * s];
+    to[2 * t] = d[2 * s] - d[s];
+    to[3 * t] = d[3 * s] - d[s];
+  }
+  static void filter(const V* g, int s, V* to, int t) {
+    const V half = V::set1(static_cast<T>(0.5));
+    const V even = half * (g[0] + g[2 * s]);
+    to[0] = V::neg(g[0]);
+    to[t] = V::fma(half, g[s], even);
+    to[2 * t] = V::fnma(half, g[s], even);
+    to[3 * t] = g[2 * s];
+  }
+  static void output(const V* m, int s, V* to, int t) {
+    to[0] = m[0] + (m[s] + m[2 * s]);
+    to[t] = (m[s] - m[2 * s]) + m[3 * s];
+  }
+  static void grad_output(const V* y, int s, V* to, int t) {
+    to[0] = y[0];
+    to[t] = y[0] + y[s];
+    to[2 * t] = y[0] - y[s];
+    to[3 * t] = y[s];
+  }
+  static void grad_filter(const V* m, int s, V* to, int t) {
+    const V half = V::set1(static_cast<T>(0.5));
+    const V even = half * (m[s] + m[2 * s]);
+    to[0] = even - m[0];
+    to[t] = half * (m[s] - m[2 * s]);
+    to[2 * t] = even + m[3 * s];
+  }
+};
+
+// Points 0, 3/4, -3/4, 3/2, -3/2 and infinity: all coefficients of A and B are exact in binary, and the largest error
+// is a quarter of that with the customary 0, 1, -1, 2, -2.
+template <class V>
+struct Winograd4x4 {
+  using T = typename V::T;
+  static constexpr int kTile = 4;
+  static constexpr double p = 0.75, q = 1.5;
+  // The reciprocals of the products of differences of points, for p and q; for 0 it is 1 / (p p q q).
+  static constexpr double at_0 = 64.0 / 81.0, at_p = -128.0 / 243.0, at_q = 32.0 / 243.0;
+
+  static V set(double x) { return V::set1(static_cast<T>(x)); }
+
+  static void input(const V* d, int s, V* to, int t) {
+    const V minus_pp = set(-p * p), minus_qq = set(-q * q), both = set(p * p * q * q), sum = set(-p * p - q * q);
+    const V even_p = V::fma(minus_qq, d[2 * s], d[4 * s]);
+    const V even_q = V::fma(minus_pp, d[2 * s], d[4 * s]);
+    const V odd_p = V::fma(minus_qq, d[s], d[3 * s]);
+    const V odd_q = V::fma(minus_pp, d[s], d[3 * s]);
+    to[0] = V::fma(both, d[0], V::fma(sum, d[2 * s], d[4 * s]));
+    to[t] = V::fma(set(p), odd_p, even_p);
+    to[2 * t] = V::fnma(set(p), odd_p, even_p);
+    to[3 * t] = V::fma(set(q), odd_q, even_q);
+    to[4 * t] = V::fnma(set(q), odd_q, even_q);
+    to[5 * t] = V::fma(both, d[s], V::fma(sum, d[3 * s], d[5 * s]));
+  }
+  static void filter(const V* g, int s, V* to, int t) {
+    const V even_p = V::fma(set(at_p * p * p), g[2 * s], set(at_p) * g[0]);
+    const V even_q = V::fma(set(at_q * q * q), g[2 * s], set(at_q) * g[0]);
+    to[0] = set(at_0) * g[0];
+    to[t] = V::fma(set(at_p * p), g[s], even_p);
+    to[2 * t] = V::fnma(set(at_p * p), g[s], even_p);
+    to[3 * t] = V::fma(set(at_q * q), g[s], even_q);
+    to[4 * t] = V::fnma(set(at_q * q), g[s], even_q);
+    to[5 * t] = g[2 * s];
+  }
+  static void output(const V* m, int s, V* to, int t) {
+    const V sum_p = m[s] + m[2 * s], sum_q = m[3 * s] + m[4 * s];
+    const V difference_p = m[s] - m[2 * s], difference_q = m[3 * s] - m[4 * s];
+    to[0] = m[0] + (sum_p + sum_q);
+    to[t] = V::fma(set(p), difference_p, set(q) * difference_q);
+    to[2 * t] = V::fma(set(p * p), sum_p, set(q * q) * sum_q);
+    to[3 * t] = V::fma(set(p * p * p), difference_p, V::fma(set(q * q * q), difference_q, m[5 * s]));
+  }
+  static void grad_output(const V* y, int s, V* to, int t) {
+    const V even_p = V::fma(set(p * p), y[2 * s], y[0]);
+    const V even_q = V::fma(set(q * q), y[2 * s], y[0]);
+    const V odd_p = V::fma(set(p * p * p), y[3 * s], set(p) * y[s]);
+    const V odd_q = V::fma(set(q * q * q), y[3 * s], set(q) * y[s]);
+    to[0] = y[0];
+    to[t] = even_p + odd_p;
+    to[2 * t] = even_p - odd_p;
+    to[3 * t] = even_q + odd_q;
+    to[4 * t] = even_q - odd_q;
+    to[5 * t] = y[3 * s];
+  }
+  static void grad_filter(const V* m, int s, V* to, int t) {
+    const V sum_p = m[s] + m[2 * s], sum_q = m[3 * s] + m[4 * s];
+    const V difference_p = m[s] - m[2 * s], difference_q = m[3 * s] - m[4 * s];
+    to[0] = V::fma(set(at_0), m[0], V::fma(set(at_p), sum_p, set(at_q) * sum_q));
+    to[t] = V::fma(set(at_p * p), difference_p, set(at_q * q) * difference_q);
+    to[2 * t] = V::fma(set(at_p * p * p), sum_p, V::fma(set(at_q * q * q), sum_q, m[5 * s]));
+  }
+};
+
+template <class V>
+using WinogradLine = void(const V* from, int from_step, V* to, int to_step);
+
+// One vector of channels: `line` over the columns of a kFrom x kFrom tile, then over the rows.
+template <class V, int kFrom, int kTo, WinogradLine<V> line>
+__attribute__((always_inline)) inline void winograd_square(const V (&from)[kFrom * kFrom], V (&to)[kTo * kTo]) {
+  V half[kTo * kFrom];
+#pragma GCC unroll 8
+  for (int j = 0; j < kFrom; ++j) line(from + j, kFrom, half + j, kFrom);
+#pragma GCC unroll 8
+  for (int i = 0; i < kTo; ++i) line(half + i * kFrom, 1, to + i * kTo, 1);
+}
+
+template <class V, int kFrom, int kTo, WinogradLine<V> line>
+void winograd_gather(const WinogradTile<typename V::T>& tile) {
+  const auto channels = [&](int64_t c, auto load, auto store) __attribute__((always_inline)) {
+    V from[kFrom * kFrom];
+    V to[kTo * kTo];
+#pragma GCC unroll 36
+    for (int i = 0; i < kFrom * kFrom; ++i) from[i] = load(tile.pixels[i] + c);
+    winograd_square<V, kFrom, kTo, line>(from, to);
+#pragma GCC unroll 36
+    for (int i = 0; i < kTo * kTo; ++i) store(to[i], tile.products + i * tile.step + c);
+  };
+  using T = typename V::T;
+  int64_t c = 0;
+  for (; c + V::N <= tile.channels; c += V::N) {
+    channels(c, [](const T* at) { return V::load(at); }, [](V v, T* at) { v.store(at); });
+  }
+  if (const int64_t rest = tile.channels - c; rest > 0) {
+    channels(c, [&](const T* at) { return V::load_n(at, rest); }, [&](V v, T* at) { v.store_n(at, rest); });
+  }
+}
+
+template <class V, int kFrom, int kTo, WinogradLine<V> line>
+void winograd_scatter(const WinogradTile<typename V::T>& tile) {
+  using T = typename V::T;
+  const auto channels = [&](int64_t c, auto load, auto store) __attribute__((always_inline)) {
+    V from[kFrom * kFrom];
+    V to[kTo * kTo];
+#pragma GCC unroll 36
+    for (int i = 0; i < kFrom * kFrom; ++i) from[i] = load(tile.products + i * tile.step + c);
+    winograd_square<V, kFrom, kTo, line>(from, to);
+    if (tile.bias != nullptr) {
+      const V bias = load(tile.bias + c);
+#pragma GCC unroll 16
+      for (int i = 0; i < kTo * kTo; ++i) to[i] = to[i] + bias;
+    }
+    if (tile.relu) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kTo * kTo; ++i) to[i] = V::max(V::zero(), to[i]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kTo * kTo; ++i) store(to[i], tile.results[i] + c);
+  };
+  int64_t c = 0;
+  for (; c + V::N <= tile.channels; c += V::N) {
+    channels(c, [](const T* at) { return V::load(at); }, [](V v, T* at) { v.store(at); });
+  }
+  if (const int64_t rest = tile.channels - c; rest > 0) {
+    channels(c, [&](const T* at) { return V::load_n(at, rest); }, [&](V v, T* at) { v.store_n(at, rest); });
+  }
+}
+
+template <class V, template <class> class F>
+void winograd_tile(const WinogradTile<typename V::T>& tile) {
+  constexpr int kTile = F<V>::kTile;
+  constexpr int kProducts = kTile + 2;
+  switch (tile.transform) {
+    case WinogradTransform::input:
+      return winograd_gather<V, kProducts, kProducts, F<V>::input>(tile);
+    case WinogradTransform::filter:
+      return winograd_gather<V, 3, kProducts, F<V>::filter>(tile);
+    case WinogradTransform::output:
+      return winograd_scatter<V, kProducts, kTile, F<V>::output>(tile);
+    case WinogradTransform::grad_output:
+      return winograd_gather<V, kTile, kProducts, F<V>::grad_output>(tile);
+    case WinogradTransform::grad_filter:
+      return winograd_scatter<V, kProducts, 3, F<V>::grad_filter>(tile);
+  }
+}
+
+}  // namespace
+}  // namespace sixloop
