@@ -2,6 +2,9 @@
 
     python bench/compare_torch.py [--threads 2] [--seconds 1.0] [--only gemm,lenet] [--json FILE]
 
+Families: gemm; direct (forward convolution by algorithm="direct"); forward, grad_input and
+grad_weight (by algorithm="auto", which each row names); lenet.
+
 PyTorch must be installed. Each result is checked against PyTorch's before it is timed. PyTorch
 runs with malloc's mmap and trim thresholds raised, so it does not pay for page faults. The ratio
 is the peer's median time divided by ours: above 1 we are faster. SIXLOOP_ISA restricts sixloop; to
@@ -114,7 +117,8 @@ def report(rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
         row["gflops_p20"] = {k: 1e3 * row["gflop"] / v["p20_ms"] for k, v in row["times"].items()}
         row["share_of_peak"] = row["gflops"]["sixloop"] / row["peak_gflops"]
     rows.append(row)
-    text = f"{row['family']:12} {row['name']:22} {ours['median_ms']:9.3f} ms"
+    text = f"{row['family']:12} {row['name']:22} {row.get('algorithm', ''):12}"
+    text += f" {ours['median_ms']:9.3f} ms"
     if "gflop" in row:
         text += f" {row['gflops']['sixloop']:7.1f} GF/s {100 * row['share_of_peak']:5.1f}%"
         text += f" (p20 {row['gflops_p20']['sixloop']:7.1f})"
@@ -164,6 +168,10 @@ def bench_conv(rows: list[dict[str, Any]], seconds: float, passes: list[str]) ->
 
         geometry = {"strides": s, "padding": p}
         calls: dict[str, dict[str, Callable[[], Any]]] = {
+            "direct": {
+                "sixloop": lambda: ops.conv2d(sx, sw, algorithm="direct", **geometry),
+                **{k: (lambda k=k: F.conv2d(tx[k], tw[k], stride=s, padding=p)) for k in layouts},
+            },
             "forward": {
                 "sixloop": lambda: ops.conv2d(sx, sw, **geometry),
                 **{k: (lambda k=k: F.conv2d(tx[k], tw[k], stride=s, padding=p)) for k in layouts},
@@ -177,15 +185,25 @@ def bench_conv(rows: list[dict[str, Any]], seconds: float, passes: list[str]) ->
                 **{k: (lambda k=k: backward(k, [False, True, False])[1]) for k in layouts},
             },
         }
-        back = {"forward": (0, 2, 3, 1), "grad_input": (0, 2, 3, 1), "grad_weight": (2, 3, 1, 0)}
+        back = {
+            "direct": (0, 2, 3, 1),
+            "forward": (0, 2, 3, 1),
+            "grad_input": (0, 2, 3, 1),
+            "grad_weight": (2, 3, 1, 0),
+        }
         for which in passes:
             if which == "grad_input" and c <= 3:
                 continue  # a first layer's input gradient is not computed in training
+            algorithm = "direct"
+            if which != "direct":
+                algorithm = ops.conv2d_algorithm(which, x.shape, wt.shape, **geometry)
+                if which == "forward" and algorithm == "direct" and "direct" in passes:
+                    continue  # measured already
             ours = calls[which]["sixloop"]()
             check(f"{name} {which}", ours, calls[which]["torch_nhwc"]().permute(*back[which]))
             times, top = alternate(seconds, calls[which])
-            report(rows, {"family": which, "name": name, "gflop": gflop, "peak_gflops": top,
-                          "times": times})  # fmt: skip
+            report(rows, {"family": which, "name": name, "algorithm": algorithm, "gflop": gflop,
+                          "peak_gflops": top, "times": times})  # fmt: skip
 
 
 def bench_lenet(rows: list[dict[str, Any]], seconds: float) -> None:
@@ -239,7 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each row")
-    parser.add_argument("--only", default="gemm,forward,grad_input,grad_weight,lenet")
+    parser.add_argument("--only", default="gemm,direct,forward,grad_input,grad_weight,lenet")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -248,7 +266,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     if "gemm" in only:
         bench_gemm(rows, args.seconds)
-    passes = [p for p in ("forward", "grad_input", "grad_weight") if p in only]
+    passes = [p for p in ("direct", "forward", "grad_input", "grad_weight") if p in only]
     if passes:
         bench_conv(rows, args.seconds, passes)
     if "lenet" in only:
