@@ -71,66 +71,64 @@ struct Products {
   T* matrix(int64_t product) { return data.get() + product * step; }
 };
 
-// The transformed filters as packed panels, [products][panels][c][nr], and their multiplication.
+// Filters [3, 3, c, o]: element (k, i, j) is data[k * k_step + i * i_step + j].
 template <class T>
-class Filters {
+struct FilterView {
+  const T* data;
+  int64_t k_step;
+  int64_t i_step;
+};
+
+// The products of a block of tiles with panels of transformed filters, [products][c][nr] each.
+template <class T>
+class Multiplier {
  public:
-  // w is [3, 3, c, o].
-  Filters(const Tiling& tiling, const T* w, int64_t c, int64_t o)
-      : row_(select_tile<GemmRows, T>(kRows, o)),
+  Multiplier(const Tiling& tiling, int64_t c, int64_t o)
+      : products_(tiling.products),
         c_(c),
-        o_(o),
-        panels_(ceil_div(o, row_.facts.nr)),
-        step_(padded<T>(panels_ * c * row_.facts.nr)),
-        data_(tiling.products * step_) {
-    const auto transform = function_of<Winograd, T>(select_winograd<T>(tiling.side));
-    parallel_ranges(c, std::max<int64_t>(1, 4096 / o), [&](int64_t begin, int64_t end) {
-      for (int64_t panel = 0; panel < panels_; ++panel) {
-        const int64_t j = panel * nr();
-        const int64_t columns = std::min(nr(), o - j);
-        for (int64_t i = begin; i < end; ++i) {
-          const T* pixels[9];
-          for (int64_t k = 0; k < 9; ++k) pixels[k] = w + (k * c + i) * o + j;
-          T* to = data_.get() + (panel * c + i) * nr();
-          transform({WinogradTransform::filter, columns, pixels, nullptr, to, step_, nullptr, false});
-          for (int64_t k = 0; columns < nr() && k < tiling.products; ++k) {
-            std::fill(to + k * step_ + columns, to + k * step_ + nr(), T{0});
-          }
-        }
-      }
-    });
-  }
+        row_(select_tile<GemmRows, T>(kRows, o)),
+        transform_(function_of<Winograd, T>(select_winograd<T>(tiling.side))),
+        runner_(function_of<GemmRows, T>(row_), row_.facts.mr, row_.facts.nr) {}
 
   int64_t mr() const { return row_.facts.mr; }
   int64_t nr() const { return row_.facts.nr; }
 
-  // out = v times the filters' matrix of one product, for `rows` rows.
-  void multiply(int64_t product, int64_t rows, const T* v, int64_t ldv, T* out, int64_t ld_out) {
-    TileRunner<T> runner(function_of<GemmRows, T>(row_), static_cast<int>(mr()), static_cast<int>(nr()));
+  // Transforms input channels [begin, end) of `columns` filters, to panels that lie `step` apart.
+  void transform(const FilterView<T>& w, int64_t begin, int64_t end, int64_t columns, T* panels, int64_t step) const {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* pixels[9];
+      for (int64_t k = 0; k < 9; ++k) pixels[k] = w.data + k * w.k_step + i * w.i_step;
+      T* to = panels + i * nr();
+      transform_({WinogradTransform::filter, columns, pixels, nullptr, to, step, nullptr, false});
+      for (int64_t k = 0; columns < nr() && k < products_; ++k) {
+        std::fill(to + k * step + columns, to + k * step + nr(), T{0});
+      }
+    }
+  }
+
+  // out = v times one panel, for `rows` rows and `columns` columns. next: what is needed after it, or null.
+  void multiply(int64_t rows, const T* v, int64_t ldv, const T* panel, int64_t columns, const T* next, T* out,
+                int64_t ld_out) {
     const int64_t tiles = ceil_div(rows, mr());
     GemmTile<T> tile{};
     tile.taps = 1;
     tile.ldb = nr();
+    tile.next_step = ceil_div(nr(), tiles);
     for (int64_t k = 0; k < c_; k += kBlockSteps) {
       tile.kc = std::min(kBlockSteps, c_ - k);
       tile.a_offset = k;
       tile.accumulate = k > 0;
-      for (int64_t panel = 0; panel < panels_; ++panel) {
-        const int64_t j = panel * nr();
-        const int64_t columns = std::min(nr(), o_ - j);
-        tile.b = data_.get() + product * step_ + (panel * c_ + k) * nr();
-        tile.next_step = ceil_div(nr(), tiles);
-        for (int64_t t = 0; t < tiles; ++t) {
-          const T* a[TileRunner<T>::kMaxMr];
-          T* c[TileRunner<T>::kMaxMr];
-          const int64_t first = t * mr();
-          const int64_t live = std::min(mr(), rows - first);
-          for (int64_t i = 0; i < mr(); ++i) a[i] = v + (first + std::min(i, live - 1)) * ldv;
-          for (int64_t i = 0; i < live; ++i) c[i] = out + (first + i) * ld_out + j;
-          tile.a = a;
-          tile.next = panel + 1 < panels_ ? tile.b + c_ * nr() + t * tile.kc * nr() / tiles : nullptr;
-          runner.run(tile, c, live, columns, false);
-        }
+      tile.b = panel + k * nr();
+      for (int64_t t = 0; t < tiles; ++t) {
+        const T* a[TileRunner<T>::kMaxMr];
+        T* c[TileRunner<T>::kMaxMr];
+        const int64_t first = t * mr();
+        const int64_t live = std::min(mr(), rows - first);
+        for (int64_t i = 0; i < mr(); ++i) a[i] = v + (first + std::min(i, live - 1)) * ldv;
+        for (int64_t i = 0; i < live; ++i) c[i] = out + (first + i) * ld_out;
+        tile.a = a;
+        tile.next = next != nullptr ? next + k * nr() + t * tile.kc * nr() / tiles : nullptr;
+        runner_.run(tile, c, live, columns, false);
       }
     }
   }
@@ -138,11 +136,89 @@ class Filters {
  private:
   static constexpr int64_t kRows = 240;  // a multiple of every tile's rows
 
+  int64_t products_, c_;
   const Kernel& row_;
-  int64_t c_, o_, panels_;
-  int64_t step_;  // between the matrices of two products
-  Buffer<T> data_;
+  typename Winograd::Fn<T>* transform_;
+  TileRunner<T> runner_;
 };
+
+// Reads and writes the tiles of one convolution.
+template <class T>
+class Tiles {
+ public:
+  Tiles(const Conv2dParams& p, const Tiling& tiling, const T* x, const Epilogue<T>& epilogue, T* y)
+      : p_(p),
+        tiling_(tiling),
+        transform_(function_of<Winograd, T>(select_winograd<T>(tiling.side))),
+        x_(x),
+        epilogue_(epilogue),
+        y_(y),
+        zeros_(p.c) {
+    std::fill(zeros_.get(), zeros_.get() + p.c, T{0});
+  }
+
+  // The tile `tile` of all to row t of v.
+  void read(int64_t tile, int64_t t, Products<T>& v) const {
+    const T* pixels[kMaxPixels];
+    square_pointers<const T>(x_, zeros_.get(), p_.h, p_.w, p_.c, tiling_.image(tile),
+                             tiling_.top(tile) - p_.window.pad_top, tiling_.left(tile) - p_.window.pad_left,
+                             tiling_.reach, pixels);
+    transform_({WinogradTransform::input, p_.c, pixels, nullptr, v.data.get() + t * v.ld, v.step, nullptr, false});
+  }
+
+  // Row t of sums to channels [j, j + columns) of the tile; what lies outside the image goes to sink.
+  void write(int64_t tile, int64_t t, Products<T>& sums, int64_t j, int64_t columns, T* sink) const {
+    const bool relu = epilogue_.activation == Activation::relu;
+    T* results[kMaxPixels];
+    square_pointers<T>(y_ + j, sink, p_.oh, p_.ow, p_.o, tiling_.image(tile), tiling_.top(tile), tiling_.left(tile),
+                       tiling_.side, results);
+    transform_({WinogradTransform::output, columns, nullptr, results, sums.data.get() + t * sums.ld, sums.step,
+                epilogue_.bias == nullptr ? nullptr : epilogue_.bias + j, relu});
+    if (relu || epilogue_.activation == Activation::none) return;
+    for (int64_t i = 0; i < tiling_.side * tiling_.side; ++i) {
+      if (results[i] != sink) apply_activation(results[i], columns, epilogue_.activation);
+    }
+  }
+
+ private:
+  const Conv2dParams& p_;
+  const Tiling& tiling_;
+  typename Winograd::Fn<T>* transform_;
+  const T* x_;
+  Epilogue<T> epilogue_;
+  T* y_;
+  Buffer<T> zeros_;
+};
+
+// With few tiles the filters are most of the data: then each task takes a panel of them through its cache, transform,
+// products and results, and the transformed filters never reach memory. The tiles are read again for each panel. There
+// must be panels for all threads.
+bool few_tiles(int64_t tiles, int64_t most, int64_t outputs, int64_t nr) { return tiles < most && outputs >= 8 * nr; }
+
+// view(j, columns, scratch) gives the filters of outputs [j, j + columns), if need be copied to scratch, which holds
+// 9 * c * nr elements.
+template <class T, class View>
+void forward_by_panels(const Conv2dParams& p, const Tiling& tiling, const T* x, const Epilogue<T>& epilogue, T* y,
+                       bool scratch_needed, const View& view) {
+  const Tiles<T> tiles(p, tiling, x, epilogue, y);
+  const int64_t nr = Multiplier<T>(tiling, p.c, p.o).nr();
+  const int64_t step = padded<T>(p.c * nr);
+  Products<T> v(tiling, tiling.count, p.c);
+  parallel_for(tiling.count, [&](int64_t t) { tiles.read(t, t, v); });
+  parallel_for(ceil_div(p.o, nr), [&](int64_t task) {
+    Multiplier<T> multiplier(tiling, p.c, p.o);
+    const int64_t j = task * nr;
+    const int64_t columns = std::min(nr, p.o - j);
+    Buffer<T> panels(tiling.products * step), scratch(scratch_needed ? 9 * p.c * nr : 1), sink(nr);
+    multiplier.transform(view(j, columns, scratch.get()), 0, p.c, columns, panels.get(), step);
+    Products<T> sums(tiling, tiling.count, nr);
+    for (int64_t k = 0; k < tiling.products; ++k) {
+      multiplier.multiply(tiling.count, v.matrix(k), v.ld, panels.get() + k * step, columns, nullptr, sums.matrix(k),
+                          sums.ld);
+    }
+    for (int64_t t = 0; t < tiling.count; ++t) tiles.write(t, t, sums, j, columns, sink.get());
+  });
+}
 
 // Bytes of products that go through the caches between two passes of all threads.
 constexpr int64_t kBlockBytes = 8 << 20;
@@ -178,48 +254,48 @@ template <class T>
 void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   if (p.c == 0) return direct_forward(p, x, w, epilogue, y);  // sums without terms
   const Tiling tiling(p, side);
-  const auto transform = function_of<Winograd, T>(select_winograd<T>(side));
-  Filters<T> filters(tiling, w, p.c, p.o);
-  const bool relu = epilogue.activation == Activation::relu;
-  Buffer<T> zeros(p.c);
-  std::fill(zeros.get(), zeros.get() + p.c, T{0});
+  const Multiplier<T> shape(tiling, p.c, p.o);
+  const int64_t mr = shape.mr();
+  const int64_t nr = shape.nr();
+  const int64_t panel_bytes = tiling.products * p.c * nr * static_cast<int64_t>(sizeof(T));
+  if (few_tiles(tiling.count, 3 * nr, p.o, nr) && panel_bytes <= l2_bytes()) {
+    return forward_by_panels(p, tiling, x, epilogue, y, false,
+                             [&](int64_t j, int64_t, T*) { return FilterView<T>{w + j, p.c * p.o, p.o}; });
+  }
+  const Tiles<T> tiles(p, tiling, x, epilogue, y);
 
-  // The tile `tile` of all, which is the t-th of its block.
-  const auto read = [&](int64_t tile, int64_t t, Products<T>& v) {
-    const T* pixels[kMaxPixels];
-    square_pointers<const T>(x, zeros.get(), p.h, p.w, p.c, tiling.image(tile), tiling.top(tile) - p.window.pad_top,
-                             tiling.left(tile) - p.window.pad_left, tiling.reach, pixels);
-    transform({WinogradTransform::input, p.c, pixels, nullptr, v.data.get() + t * v.ld, v.step, nullptr, false});
-  };
-  const auto write = [&](int64_t tile, int64_t t, Products<T>& sums, T* sink) {
-    T* results[kMaxPixels];
-    square_pointers<T>(y, sink, p.oh, p.ow, p.o, tiling.image(tile), tiling.top(tile), tiling.left(tile), side,
-                       results);
-    transform({WinogradTransform::output, p.o, nullptr, results, sums.data.get() + t * sums.ld, sums.step,
-               epilogue.bias, relu});
-    if (relu || epilogue.activation == Activation::none) return;
-    for (int64_t i = 0; i < side * side; ++i) {
-      if (results[i] != sink) apply_activation(results[i], p.o, epilogue.activation);
+  // All filters at once, [products][panels][c][nr].
+  const int64_t panels = ceil_div(p.o, nr);
+  const int64_t step = padded<T>(panels * p.c * nr);
+  Buffer<T> filters(tiling.products * step);
+  parallel_ranges(p.c, std::max<int64_t>(1, 4096 / p.o), [&](int64_t begin, int64_t end) {
+    for (int64_t j = 0; j < p.o; j += nr) {
+      shape.transform({w + j, p.c * p.o, p.o}, begin, end, std::min(nr, p.o - j), filters.get() + j * p.c, step);
+    }
+  });
+  const auto multiply = [&](Multiplier<T>& multiplier, int64_t k, int64_t rows, Products<T>& v, Products<T>& sums) {
+    for (int64_t j = 0; j < p.o; j += nr) {
+      const T* panel = filters.get() + k * step + j * p.c;
+      multiplier.multiply(rows, v.matrix(k), v.ld, panel, std::min(nr, p.o - j),
+                          j + nr < p.o ? panel + p.c * nr : nullptr, sums.matrix(k) + j, sums.ld);
     }
   };
 
   // A task takes a block of tiles through all three passes in its second-level cache, if that has room for enough of
   // them to make the filters' passage worth while. Else the threads meet after each pass.
-  const int64_t mr = filters.mr();
   const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
   const int64_t in_cache = l2_bytes() / 2 / tile_bytes / mr * mr;
   if (in_cache >= 2 * mr) {
     const int64_t block = std::min(in_cache, ceil_div(ceil_div(tiling.count, kTasks), mr) * mr);
     parallel_for(ceil_div(tiling.count, block), [&](int64_t task) {
+      Multiplier<T> multiplier(tiling, p.c, p.o);
       const int64_t begin = task * block;
-      const int64_t tiles = std::min(block, tiling.count - begin);
+      const int64_t rows = std::min(block, tiling.count - begin);
       Products<T> v(tiling, block, p.c), sums(tiling, block, p.o);
       Buffer<T> sink(p.o);
-      for (int64_t t = 0; t < tiles; ++t) read(begin + t, t, v);
-      for (int64_t k = 0; k < tiling.products; ++k) {
-        filters.multiply(k, tiles, v.matrix(k), v.ld, sums.matrix(k), sums.ld);
-      }
-      for (int64_t t = 0; t < tiles; ++t) write(begin + t, t, sums, sink.get());
+      for (int64_t t = 0; t < rows; ++t) tiles.read(begin + t, t, v);
+      for (int64_t k = 0; k < tiling.products; ++k) multiply(multiplier, k, rows, v, sums);
+      for (int64_t t = 0; t < rows; ++t) tiles.write(begin + t, t, sums, 0, p.o, sink.get());
     });
     return;
   }
@@ -228,13 +304,15 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
   const int64_t block = std::min(tiling.count, ceil_div(ceil_div(tiling.count, blocks), mr) * mr);
   Products<T> v(tiling, block, p.c), sums(tiling, block, p.o);
   for (int64_t begin = 0; begin < tiling.count; begin += block) {
-    const int64_t tiles = std::min(block, tiling.count - begin);
-    parallel_for(tiles, [&](int64_t t) { read(begin + t, t, v); });
-    parallel_for(tiling.products,
-                 [&](int64_t k) { filters.multiply(k, tiles, v.matrix(k), v.ld, sums.matrix(k), sums.ld); });
-    parallel_for(tiles, [&](int64_t t) {
+    const int64_t rows = std::min(block, tiling.count - begin);
+    parallel_for(rows, [&](int64_t t) { tiles.read(begin + t, t, v); });
+    parallel_for(tiling.products, [&](int64_t k) {
+      Multiplier<T> multiplier(tiling, p.c, p.o);
+      multiply(multiplier, k, rows, v, sums);
+    });
+    parallel_for(rows, [&](int64_t t) {
       Buffer<T> sink(p.o);
-      write(begin + t, t, sums, sink.get());
+      tiles.write(begin + t, t, sums, 0, p.o, sink.get());
     });
   }
 }
@@ -242,26 +320,38 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
 template <class T>
 void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const T* w, T* dx) {
   // A convolution of dy with the filters turned by 180 degrees and the channels exchanged.
-  Buffer<T> turned(9 * p.c * p.o);
-  constexpr int64_t kSquare = 16;  // rows and columns that stay in the first-level cache while they are exchanged
-  const int64_t strips = ceil_div(p.c, kSquare);
-  parallel_for(9 * strips, [&](int64_t task) {
-    const int64_t k = task / strips;
-    const int64_t c0 = task % strips * kSquare;
-    const int64_t c1 = std::min(p.c, c0 + kSquare);
-    const T* from = w + k * p.c * p.o;
-    T* to = turned.get() + (8 - k) * p.c * p.o;
-    for (int64_t o0 = 0; o0 < p.o; o0 += kSquare) {
-      for (int64_t o = o0; o < std::min(p.o, o0 + kSquare); ++o) {
-        for (int64_t c = c0; c < c1; ++c) to[o * p.c + c] = from[c * p.o + o];
-      }
-    }
-  });
   Conv2dParams q{p.n, p.oh, p.ow, p.o, p.h, p.w, p.c, 1, p.window};
   q.window.pad_top = 2 - p.window.pad_top;
   q.window.pad_bottom = 2 - p.window.pad_bottom;
   q.window.pad_left = 2 - p.window.pad_left;
   q.window.pad_right = 2 - p.window.pad_right;
+  // Filters [8 - k][o] of input channels [j, j + columns), at to + ((8 - k) * o + o) * ld.
+  const auto turn = [&](int64_t k, int64_t j, int64_t columns, T* to, int64_t ld) {
+    constexpr int64_t kSquare = 16;  // rows and columns that stay in the first-level cache while they are exchanged
+    const T* from = w + (k * p.c + j) * p.o;
+    to += (8 - k) * p.o * ld;
+    for (int64_t o0 = 0; o0 < p.o; o0 += kSquare) {
+      for (int64_t o = o0; o < std::min(p.o, o0 + kSquare); ++o) {
+        for (int64_t c = 0; c < columns; ++c) to[o * ld + c] = from[c * p.o + o];
+      }
+    }
+  };
+  const Tiling tiling(q, side);
+  const int64_t nr = Multiplier<T>(tiling, q.c, q.o).nr();
+  // Here it also saves the copy of all turned filters.
+  if (q.c > 0 && few_tiles(tiling.count, 3 * nr, q.o, nr)) {
+    return forward_by_panels(q, tiling, dy, Epilogue<T>{}, dx, true, [&](int64_t j, int64_t columns, T* scratch) {
+      for (int64_t k = 0; k < 9; ++k) turn(k, j, columns, scratch, nr);
+      return FilterView<T>{scratch, p.o * nr, nr};
+    });
+  }
+  Buffer<T> turned(9 * p.c * p.o);
+  constexpr int64_t kStrip = 16;
+  const int64_t strips = ceil_div(p.c, kStrip);
+  parallel_for(9 * strips, [&](int64_t task) {
+    const int64_t j = task % strips * kStrip;
+    turn(task / strips, j, std::min(kStrip, p.c - j), turned.get() + j, p.c);
+  });
   winograd_forward(q, side, dy, turned.get(), Epilogue<T>{}, dx);
 }
 
@@ -273,51 +363,69 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   const auto kernel = function_of<GemmColumns, T>(row);
   const int64_t mr = row.facts.mr;
   const int64_t nr = row.facts.nr;
-  Buffer<T> zeros(std::max(p.c, p.o));
-  std::fill(zeros.get(), zeros.get() + std::max(p.c, p.o), T{0});
+  const Tiles<T> inputs(p, tiling, x, Epilogue<T>{}, nullptr);
+  Buffer<T> zeros(p.o);
+  std::fill(zeros.get(), zeros.get() + p.o, T{0});
+  const auto read = [&](int64_t tile, int64_t t, Products<T>& v, Products<T>& d) {
+    inputs.read(tile, t, v);
+    const T* pixels[kMaxPixels];
+    square_pointers<const T>(dy, zeros.get(), p.oh, p.ow, p.o, tiling.image(tile), tiling.top(tile), tiling.left(tile),
+                             side, pixels);
+    transform({WinogradTransform::grad_output, p.o, pixels, nullptr, d.data.get() + t * d.ld, d.step, nullptr, false});
+  };
+  // Columns [j, j + columns) of one product's sum over `rows` tiles, to rows of sums that lie ld apart.
+  const auto multiply = [&](int64_t k, int64_t rows, Products<T>& v, Products<T>& d, int64_t j, int64_t columns,
+                            bool accumulate, T* sums, int64_t ld) {
+    T edge[TileRunner<T>::kMaxNr] = {};
+    for (int64_t first = 0; first < p.c; first += mr) {
+      const T* a[TileRunner<T>::kMaxMr];
+      T* c[TileRunner<T>::kMaxMr];
+      for (int64_t i = 0; i < mr; ++i) {
+        a[i] = v.matrix(k) + std::min(first + i, p.c - 1);
+        c[i] = first + i < p.c ? sums + (first + i) * ld : edge;
+      }
+      kernel({1, rows, a, 0, v.ld, d.matrix(k) + j, d.ld, columns, accumulate, c});
+    }
+  };
+  const auto finish = [&](int64_t i, int64_t j, int64_t columns, T* sums, int64_t step) {
+    T* results[9];
+    for (int64_t k = 0; k < 9; ++k) results[k] = dw + (k * p.c + i) * p.o + j;
+    transform({WinogradTransform::grad_filter, columns, nullptr, results, sums, step, nullptr, false});
+  };
+
+  if (few_tiles(tiling.count, nr * 3 / 2, p.o, nr)) {
+    Products<T> v(tiling, tiling.count, p.c), d(tiling, tiling.count, p.o);
+    parallel_for(tiling.count, [&](int64_t t) { read(t, t, v, d); });
+    parallel_for(ceil_div(p.o, nr), [&](int64_t task) {
+      const int64_t j = task * nr;
+      const int64_t columns = std::min(nr, p.o - j);
+      const int64_t step = padded<T>(p.c * nr);
+      Buffer<T> sums(tiling.products * step);
+      for (int64_t k = 0; k < tiling.products; ++k) {
+        multiply(k, tiling.count, v, d, j, columns, false, sums.get() + k * step, nr);
+      }
+      for (int64_t i = 0; i < p.c; ++i) finish(i, j, columns, sums.get() + i * nr, step);
+    });
+    return;
+  }
+  // The terms of an element are added tile after tile: blocks of tiles continue its accumulator.
   const int64_t step = padded<T>(p.c * p.o);
   Buffer<T> sums(tiling.products * step);
-
-  // The terms of an element are added tile after tile: blocks of tiles continue its accumulator.
   const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
   const int64_t blocks = ceil_div(tiling.count, std::max<int64_t>(16, kBlockBytes / tile_bytes));
   const int64_t block = ceil_div(tiling.count, blocks);
   Products<T> v(tiling, block, p.c), d(tiling, block, p.o);
   for (int64_t begin = 0; begin < tiling.count; begin += block) {
-    const int64_t tiles = std::min(block, tiling.count - begin);
-    parallel_for(tiles, [&](int64_t t) {
-      const int64_t n = tiling.image(begin + t);
-      const int64_t top = tiling.top(begin + t);
-      const int64_t left = tiling.left(begin + t);
-      const T* pixels[kMaxPixels];
-      square_pointers<const T>(x, zeros.get(), p.h, p.w, p.c, n, top - p.window.pad_top, left - p.window.pad_left,
-                               tiling.reach, pixels);
-      transform({WinogradTransform::input, p.c, pixels, nullptr, v.data.get() + t * v.ld, v.step, nullptr, false});
-      square_pointers<const T>(dy, zeros.get(), p.oh, p.ow, p.o, n, top, left, side, pixels);
-      transform(
-          {WinogradTransform::grad_output, p.o, pixels, nullptr, d.data.get() + t * d.ld, d.step, nullptr, false});
-    });
+    const int64_t rows = std::min(block, tiling.count - begin);
+    parallel_for(rows, [&](int64_t t) { read(begin + t, t, v, d); });
     parallel_for(tiling.products, [&](int64_t k) {
-      T edge[TileRunner<T>::kMaxNr] = {};
       for (int64_t j = 0; j < p.o; j += nr) {
-        for (int64_t first = 0; first < p.c; first += mr) {
-          const T* a[TileRunner<T>::kMaxMr];
-          T* c[TileRunner<T>::kMaxMr];
-          for (int64_t i = 0; i < mr; ++i) {
-            a[i] = v.matrix(k) + std::min(first + i, p.c - 1);
-            c[i] = first + i < p.c ? sums.get() + k * step + (first + i) * p.o + j : edge;
-          }
-          kernel({1, tiles, a, 0, v.ld, d.matrix(k) + j, d.ld, std::min(nr, p.o - j), begin > 0, c});
-        }
+        multiply(k, rows, v, d, j, std::min(nr, p.o - j), begin > 0, sums.get() + k * step + j, p.o);
       }
     });
   }
   parallel_ranges(p.c, std::max<int64_t>(1, 1024 / p.o), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      T* results[9];
-      for (int64_t k = 0; k < 9; ++k) results[k] = dw + (k * p.c + i) * p.o;
-      transform({WinogradTransform::grad_filter, p.o, nullptr, results, sums.get() + i * p.o, step, nullptr, false});
-    }
+    for (int64_t i = begin; i < end; ++i) finish(i, 0, p.o, sums.get() + i * p.o, step);
   });
 }
 

@@ -8,6 +8,7 @@ namespace sixloop {
 
 void gemm_rows_f32_10x32__avx512(const GemmTile<float>& t) { gemm_rows_tile<avx512::F32, 10, 2>(t); }
 void gemm_rows_f32_8x48__avx512(const GemmTile<float>& t) { gemm_rows_tile<avx512::F32, 8, 3>(t); }
+void gemm_rows_f32_8x32__avx512(const GemmTile<float>& t) { gemm_rows_tile<avx512::F32, 8, 2>(t); }
 void gemm_rows_f32_12x16__avx512(const GemmTile<float>& t) { gemm_rows_tile<avx512::F32, 12, 1>(t); }
 void gemm_rows_f64_10x16__avx512(const GemmTile<double>& t) { gemm_rows_tile<avx512::F64, 10, 2>(t); }
 void gemm_rows_f64_12x8__avx512(const GemmTile<double>& t) { gemm_rows_tile<avx512::F64, 12, 1>(t); }
