@@ -52,10 +52,10 @@ struct KBlock {
 constexpr int64_t kBlockSteps = 1024;
 std::vector<KBlock> k_blocks(int64_t taps, int64_t kc);
 
-// Tasks that a call is cut into where it is large enough: with two threads a last task of 1/16 is at most 6%.
-constexpr int64_t kTasks = 16;
-// Fused multiply-adds in a task of a small product: some three microseconds.
-constexpr int64_t kLeastWork = int64_t{1} << 17;
+// Tasks that a call is cut into where it is large enough: what a thread loses to the system, others take over.
+constexpr int64_t kTasks = 32;
+// Fused multiply-adds in a task of a small product: some five microseconds.
+constexpr int64_t kLeastWork = int64_t{1} << 18;
 // Tiles of rows up to which tasks pack the panels of B that they use.
 constexpr int64_t kFewTiles = 24;
 // Rows and steps of a packed block of A: 96 to 192 KiB of the second-level cache.
