@@ -34,13 +34,13 @@ template <class T>
 void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
 
 // few_channels.cc: direct convolution where a window is a few filter rows of a padded copy, Windows::filter_rows().
-// Forward takes a row of output pixels at a time, all output channels of a few pixels together. The bits are those of
-// direct_forward() and direct_grad_weight().
+// Forward takes a row of output pixels at a time, all output channels of a few pixels together, with a GemmStrip
+// kernel. The bits are those of direct_forward() and direct_grad_weight().
 template <class T>
-bool few_channels_forward_pays(const Conv2dParams& p, const Windows<T>& windows);
+bool few_channels_forward_pays(const Kernel& strip, const Conv2dParams& p, const Windows<T>& windows);
 template <class T>
-void few_channels_forward(const Conv2dParams& p, const Windows<T>& windows, const T* w, const Epilogue<T>& epilogue,
-                          T* y);
+void few_channels_forward(const Kernel& strip, const Conv2dParams& p, const Windows<T>& windows, const T* w,
+                          const Epilogue<T>& epilogue, T* y);
 template <class T>
 void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, T* dw);
 

@@ -60,10 +60,11 @@ template <class T>
 void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   if (is_depthwise(p)) return depthwise_forward(p, x, w, epilogue, y);
   if (planar_forward_pays(p)) return planar_forward(p, x, w, epilogue, y);
+  const Kernel& strip = select_row<GemmStrip, T>();
   const int64_t columns = p.o / p.groups;
   for (int64_t group = 0; group < p.groups; ++group) {
     const Windows<T> windows(x, p, group);
-    if (few_channels_forward_pays(p, windows)) return few_channels_forward(p, windows, w, epilogue, y);
+    if (few_channels_forward_pays(strip, p, windows)) return few_channels_forward(strip, p, windows, w, epilogue, y);
     MatrixB<T> b;
     b.kc = windows.run();
     b.n = columns;
@@ -74,8 +75,8 @@ void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
     Epilogue<T> part = epilogue;
     if (part.bias != nullptr) part.bias += group * columns;
     T* out = y + group * columns;
-    if (is_product(p) && strips_pay(p.n * p.oh * p.ow, b)) {
-      return gemm_by_strips(p.n * p.oh * p.ow, x, p.c, b, epilogue, y);
+    if (is_product(p) && strips_pay(strip, p.n * p.oh * p.ow, b)) {
+      return gemm_by_strips(strip, p.n * p.oh * p.ow, x, p.c, b, epilogue, y);
     }
     gemm_rows_loops(p.n * p.oh * p.ow, b, part, false, [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
       windows.pointers(row, count, mr, a);
@@ -124,6 +125,7 @@ template <class T>
 void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
   if (is_depthwise(p)) return depthwise_grad_input(p, dy, w, dx);
   if (turned_filters_pay(p)) return grad_input_by_turned_filters(p, dy, w, dx);
+  const Kernel& strip = select_row<GemmStrip, T>();
   const int64_t steps = p.o / p.groups;
   const int64_t columns = p.c / p.groups;
   Buffer<T> zeros(std::max<int64_t>(steps, 1));
@@ -141,8 +143,8 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
       }
       const T* in = dy + group * steps;
       T* out = dx + group * columns;
-      if (is_product(p) && strips_pay(p.n * p.h * p.w, b)) {
-        return gemm_by_strips(p.n * p.h * p.w, dy, p.o, b, Epilogue<T>{}, dx);
+      if (is_product(p) && strips_pay(strip, p.n * p.h * p.w, b)) {
+        return gemm_by_strips(strip, p.n * p.h * p.w, dy, p.o, b, Epilogue<T>{}, dx);
       }
       gemm_rows_loops(p.n * phase.count_h * phase.count_w, b, Epilogue<T>{}, false,
                       [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {

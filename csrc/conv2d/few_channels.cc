@@ -6,26 +6,26 @@
 namespace sixloop {
 
 template <class T>
-bool few_channels_forward_pays(const Conv2dParams& p, const Windows<T>& windows) {
+bool few_channels_forward_pays(const Kernel& strip, const Conv2dParams& p, const Windows<T>& windows) {
   // In steps of a tile: what a tile costs besides its steps, in a strip and in a product of row pointers.
   constexpr int64_t kStripCost = 4;
   constexpr int64_t kRowsCost = 20;
   if (!windows.filter_rows()) return false;
-  const int64_t mr = select_row<GemmStrip, T>().facts.mr;
+  const int64_t mr = strip.facts.mr;
   const int64_t steps = windows.taps() * windows.run();
   // The last tile of a row computes some of its pixels again.
   return p.ow >= mr && ceil_div(p.ow, mr) * mr * (steps + kStripCost) <= p.ow * (steps + kRowsCost);
 }
 
 template <class T>
-void few_channels_forward(const Conv2dParams& p, const Windows<T>& windows, const T* w, const Epilogue<T>& epilogue,
-                          T* y) {
+void few_channels_forward(const Kernel& strip, const Conv2dParams& p, const Windows<T>& windows, const T* w,
+                          const Epilogue<T>& epilogue, T* y) {
   MatrixB<T> b;
   b.tap_data = {w};
   b.kc = windows.taps() * windows.run();
   b.n = p.o;
   b.ld = p.o;
-  gemm_strip_loops(p.n * p.oh, windows.taps(), windows.run(), p.window.stride_w * p.c,
+  gemm_strip_loops(strip, p.n * p.oh, windows.taps(), windows.run(), p.window.stride_w * p.c,
                    p.window.dilation_h * windows.row_length(), b, epilogue,
                    /*few_rows=*/false,
                    [&](int64_t i) { return Strip<T>{p.ow, windows.row(i / p.oh, i % p.oh), y + i * p.ow * p.o}; });
@@ -90,9 +90,10 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
   if (parts > 1) add_parts(parts, m, p.o, sums->get(), dw, p.o);
 }
 
-#define SIXLOOP_INSTANTIATE(T)                                                                                  \
-  template bool few_channels_forward_pays(const Conv2dParams&, const Windows<T>&);                              \
-  template void few_channels_forward(const Conv2dParams&, const Windows<T>&, const T*, const Epilogue<T>&, T*); \
+#define SIXLOOP_INSTANTIATE(T)                                                                        \
+  template bool few_channels_forward_pays(const Kernel&, const Conv2dParams&, const Windows<T>&);     \
+  template void few_channels_forward(const Kernel&, const Conv2dParams&, const Windows<T>&, const T*, \
+                                     const Epilogue<T>&, T*);                                         \
   template void few_channels_grad_weight(const Conv2dParams&, const Windows<T>&, const T*, T*);
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)

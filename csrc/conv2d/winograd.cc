@@ -71,6 +71,22 @@ struct Products {
   T* matrix(int64_t product) { return data.get() + product * step; }
 };
 
+// The kernels of one call, chosen once: another thread may change the instruction set meanwhile.
+template <class T>
+struct Kernels3x3 {
+  typename Winograd::Fn<T>* transform;
+  const Kernel& rows;
+
+  Kernels3x3(const Tiling& tiling, int64_t outputs)
+      : transform(function_of<Winograd, T>(select_winograd<T>(tiling.side))),
+        rows(select_tile<GemmRows, T>(kRows, outputs)) {}
+  int64_t mr() const { return rows.facts.mr; }
+  int64_t nr() const { return rows.facts.nr; }
+
+ private:
+  static constexpr int64_t kRows = 240;  // a multiple of every tile's rows
+};
+
 // Filters [3, 3, c, o]: element (k, i, j) is data[k * k_step + i * i_step + j].
 template <class T>
 struct FilterView {
@@ -83,25 +99,21 @@ struct FilterView {
 template <class T>
 class Multiplier {
  public:
-  Multiplier(const Tiling& tiling, int64_t c, int64_t o)
-      : products_(tiling.products),
+  Multiplier(const Kernels3x3<T>& kernels, const Tiling& tiling, int64_t c)
+      : kernels_(kernels),
+        products_(tiling.products),
         c_(c),
-        row_(select_tile<GemmRows, T>(kRows, o)),
-        transform_(function_of<Winograd, T>(select_winograd<T>(tiling.side))),
-        runner_(function_of<GemmRows, T>(row_), row_.facts.mr, row_.facts.nr) {}
-
-  int64_t mr() const { return row_.facts.mr; }
-  int64_t nr() const { return row_.facts.nr; }
+        runner_(function_of<GemmRows, T>(kernels.rows), kernels.rows.facts.mr, kernels.rows.facts.nr) {}
 
   // Transforms input channels [begin, end) of `columns` filters, to panels that lie `step` apart.
   void transform(const FilterView<T>& w, int64_t begin, int64_t end, int64_t columns, T* panels, int64_t step) const {
     for (int64_t i = begin; i < end; ++i) {
       const T* pixels[9];
       for (int64_t k = 0; k < 9; ++k) pixels[k] = w.data + k * w.k_step + i * w.i_step;
-      T* to = panels + i * nr();
-      transform_({WinogradTransform::filter, columns, pixels, nullptr, to, step, nullptr, false});
-      for (int64_t k = 0; columns < nr() && k < products_; ++k) {
-        std::fill(to + k * step + columns, to + k * step + nr(), T{0});
+      T* to = panels + i * kernels_.nr();
+      kernels_.transform({WinogradTransform::filter, columns, pixels, nullptr, to, step, nullptr, false});
+      for (int64_t k = 0; columns < kernels_.nr() && k < products_; ++k) {
+        std::fill(to + k * step + columns, to + k * step + kernels_.nr(), T{0});
       }
     }
   }
@@ -109,36 +121,33 @@ class Multiplier {
   // out = v times one panel, for `rows` rows and `columns` columns. next: what is needed after it, or null.
   void multiply(int64_t rows, const T* v, int64_t ldv, const T* panel, int64_t columns, const T* next, T* out,
                 int64_t ld_out) {
-    const int64_t tiles = ceil_div(rows, mr());
+    const int64_t tiles = ceil_div(rows, kernels_.mr());
     GemmTile<T> tile{};
     tile.taps = 1;
-    tile.ldb = nr();
-    tile.next_step = ceil_div(nr(), tiles);
+    tile.ldb = kernels_.nr();
+    tile.next_step = ceil_div(kernels_.nr(), tiles);
     for (int64_t k = 0; k < c_; k += kBlockSteps) {
       tile.kc = std::min(kBlockSteps, c_ - k);
       tile.a_offset = k;
       tile.accumulate = k > 0;
-      tile.b = panel + k * nr();
+      tile.b = panel + k * kernels_.nr();
       for (int64_t t = 0; t < tiles; ++t) {
         const T* a[TileRunner<T>::kMaxMr];
         T* c[TileRunner<T>::kMaxMr];
-        const int64_t first = t * mr();
-        const int64_t live = std::min(mr(), rows - first);
-        for (int64_t i = 0; i < mr(); ++i) a[i] = v + (first + std::min(i, live - 1)) * ldv;
+        const int64_t first = t * kernels_.mr();
+        const int64_t live = std::min(kernels_.mr(), rows - first);
+        for (int64_t i = 0; i < kernels_.mr(); ++i) a[i] = v + (first + std::min(i, live - 1)) * ldv;
         for (int64_t i = 0; i < live; ++i) c[i] = out + (first + i) * ld_out;
         tile.a = a;
-        tile.next = next != nullptr ? next + k * nr() + t * tile.kc * nr() / tiles : nullptr;
+        tile.next = next != nullptr ? next + k * kernels_.nr() + t * tile.kc * kernels_.nr() / tiles : nullptr;
         runner_.run(tile, c, live, columns, false);
       }
     }
   }
 
  private:
-  static constexpr int64_t kRows = 240;  // a multiple of every tile's rows
-
+  const Kernels3x3<T>& kernels_;
   int64_t products_, c_;
-  const Kernel& row_;
-  typename Winograd::Fn<T>* transform_;
   TileRunner<T> runner_;
 };
 
@@ -146,14 +155,9 @@ class Multiplier {
 template <class T>
 class Tiles {
  public:
-  Tiles(const Conv2dParams& p, const Tiling& tiling, const T* x, const Epilogue<T>& epilogue, T* y)
-      : p_(p),
-        tiling_(tiling),
-        transform_(function_of<Winograd, T>(select_winograd<T>(tiling.side))),
-        x_(x),
-        epilogue_(epilogue),
-        y_(y),
-        zeros_(p.c) {
+  Tiles(const Conv2dParams& p, const Tiling& tiling, typename Winograd::Fn<T>* transform, const T* x,
+        const Epilogue<T>& epilogue, T* y)
+      : p_(p), tiling_(tiling), transform_(transform), x_(x), epilogue_(epilogue), y_(y), zeros_(p.c) {
     std::fill(zeros_.get(), zeros_.get() + p.c, T{0});
   }
 
@@ -198,15 +202,15 @@ bool few_tiles(int64_t tiles, int64_t most, int64_t outputs, int64_t nr) { retur
 // view(j, columns, scratch) gives the filters of outputs [j, j + columns), if need be copied to scratch, which holds
 // 9 * c * nr elements.
 template <class T, class View>
-void forward_by_panels(const Conv2dParams& p, const Tiling& tiling, const T* x, const Epilogue<T>& epilogue, T* y,
-                       bool scratch_needed, const View& view) {
-  const Tiles<T> tiles(p, tiling, x, epilogue, y);
-  const int64_t nr = Multiplier<T>(tiling, p.c, p.o).nr();
+void forward_by_panels(const Kernels3x3<T>& kernels, const Conv2dParams& p, const Tiling& tiling, const T* x,
+                       const Epilogue<T>& epilogue, T* y, bool scratch_needed, const View& view) {
+  const Tiles<T> tiles(p, tiling, kernels.transform, x, epilogue, y);
+  const int64_t nr = kernels.nr();
   const int64_t step = padded<T>(p.c * nr);
   Products<T> v(tiling, tiling.count, p.c);
   parallel_for(tiling.count, [&](int64_t t) { tiles.read(t, t, v); });
   parallel_for(ceil_div(p.o, nr), [&](int64_t task) {
-    Multiplier<T> multiplier(tiling, p.c, p.o);
+    Multiplier<T> multiplier(kernels, tiling, p.c);
     const int64_t j = task * nr;
     const int64_t columns = std::min(nr, p.o - j);
     Buffer<T> panels(tiling.products * step), scratch(scratch_needed ? 9 * p.c * nr : 1), sink(nr);
@@ -254,21 +258,22 @@ template <class T>
 void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   if (p.c == 0) return direct_forward(p, x, w, epilogue, y);  // sums without terms
   const Tiling tiling(p, side);
-  const Multiplier<T> shape(tiling, p.c, p.o);
-  const int64_t mr = shape.mr();
-  const int64_t nr = shape.nr();
+  const Kernels3x3<T> kernels(tiling, p.o);
+  const int64_t mr = kernels.mr();
+  const int64_t nr = kernels.nr();
   const int64_t panel_bytes = tiling.products * p.c * nr * static_cast<int64_t>(sizeof(T));
   if (few_tiles(tiling.count, 3 * nr, p.o, nr) && panel_bytes <= l2_bytes()) {
-    return forward_by_panels(p, tiling, x, epilogue, y, false,
+    return forward_by_panels(kernels, p, tiling, x, epilogue, y, false,
                              [&](int64_t j, int64_t, T*) { return FilterView<T>{w + j, p.c * p.o, p.o}; });
   }
-  const Tiles<T> tiles(p, tiling, x, epilogue, y);
+  const Tiles<T> tiles(p, tiling, kernels.transform, x, epilogue, y);
 
   // All filters at once, [products][panels][c][nr].
   const int64_t panels = ceil_div(p.o, nr);
   const int64_t step = padded<T>(panels * p.c * nr);
   Buffer<T> filters(tiling.products * step);
   parallel_ranges(p.c, std::max<int64_t>(1, 4096 / p.o), [&](int64_t begin, int64_t end) {
+    const Multiplier<T> shape(kernels, tiling, p.c);
     for (int64_t j = 0; j < p.o; j += nr) {
       shape.transform({w + j, p.c * p.o, p.o}, begin, end, std::min(nr, p.o - j), filters.get() + j * p.c, step);
     }
@@ -288,7 +293,7 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
   if (in_cache >= 2 * mr) {
     const int64_t block = std::min(in_cache, ceil_div(ceil_div(tiling.count, kTasks), mr) * mr);
     parallel_for(ceil_div(tiling.count, block), [&](int64_t task) {
-      Multiplier<T> multiplier(tiling, p.c, p.o);
+      Multiplier<T> multiplier(kernels, tiling, p.c);
       const int64_t begin = task * block;
       const int64_t rows = std::min(block, tiling.count - begin);
       Products<T> v(tiling, block, p.c), sums(tiling, block, p.o);
@@ -307,7 +312,7 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
     const int64_t rows = std::min(block, tiling.count - begin);
     parallel_for(rows, [&](int64_t t) { tiles.read(begin + t, t, v); });
     parallel_for(tiling.products, [&](int64_t k) {
-      Multiplier<T> multiplier(tiling, p.c, p.o);
+      Multiplier<T> multiplier(kernels, tiling, p.c);
       multiply(multiplier, k, rows, v, sums);
     });
     parallel_for(rows, [&](int64_t t) {
@@ -337,13 +342,15 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
     }
   };
   const Tiling tiling(q, side);
-  const int64_t nr = Multiplier<T>(tiling, q.c, q.o).nr();
+  const Kernels3x3<T> kernels(tiling, q.o);
+  const int64_t nr = kernels.nr();
   // Here it also saves the copy of all turned filters.
   if (q.c > 0 && few_tiles(tiling.count, 3 * nr, q.o, nr)) {
-    return forward_by_panels(q, tiling, dy, Epilogue<T>{}, dx, true, [&](int64_t j, int64_t columns, T* scratch) {
-      for (int64_t k = 0; k < 9; ++k) turn(k, j, columns, scratch, nr);
-      return FilterView<T>{scratch, p.o * nr, nr};
-    });
+    return forward_by_panels(kernels, q, tiling, dy, Epilogue<T>{}, dx, true,
+                             [&](int64_t j, int64_t columns, T* scratch) {
+                               for (int64_t k = 0; k < 9; ++k) turn(k, j, columns, scratch, nr);
+                               return FilterView<T>{scratch, p.o * nr, nr};
+                             });
   }
   Buffer<T> turned(9 * p.c * p.o);
   constexpr int64_t kStrip = 16;
@@ -363,7 +370,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   const auto kernel = function_of<GemmColumns, T>(row);
   const int64_t mr = row.facts.mr;
   const int64_t nr = row.facts.nr;
-  const Tiles<T> inputs(p, tiling, x, Epilogue<T>{}, nullptr);
+  const Tiles<T> inputs(p, tiling, transform, x, Epilogue<T>{}, nullptr);
   Buffer<T> zeros(p.o);
   std::fill(zeros.get(), zeros.get() + p.o, T{0});
   const auto read = [&](int64_t tile, int64_t t, Products<T>& v, Products<T>& d) {

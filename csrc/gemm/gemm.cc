@@ -113,13 +113,14 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
     const T* left = a.data<T>();
     const int64_t lda = a.shape()[1];
     T* out = c.data<T>();
+    const Kernel& strip = select_row<GemmStrip, T>();
     if (transpose_a && k > 0) {
       gemm_panel_loops(m, right, epilogue, out, n, 1,
                        [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, int64_t mr, T* panel) {
                          pack_a(left + k0 * lda + row, lda, rows, kc, mr, panel);
                        });
-    } else if (strips_pay(m, right)) {
-      gemm_by_strips(m, left, lda, right, epilogue, out);
+    } else if (strips_pay(strip, m, right)) {
+      gemm_by_strips(strip, m, left, lda, right, epilogue, out);
     } else {
       const bool far = lda * static_cast<int64_t>(sizeof(T)) >= kFarRows && n >= kColumnsThatPayCopies;
       gemm_rows_loops(m, right, epilogue, far, [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {

@@ -351,10 +351,12 @@ struct Strip {
 
 // C = A B by strips of dense rows of C: strip(i) is the i-th of `strips`, none shorter than the kernel's tile. A's rows
 // lie a_step apart, their `taps` stretches of `run` elements a_tap; b has one tap. few_rows: at most kMostRows of them.
+//
+// The kernel is the caller's: who chose by its tile must get that tile, even if another thread changes the instruction
+// set meanwhile.
 template <class T, class F>
-void gemm_strip_loops(int64_t strips, int64_t taps, int64_t run, int64_t a_step, int64_t a_tap, const MatrixB<T>& b,
-                      const Epilogue<T>& epilogue, bool few_rows, const F& strip) {
-  const Kernel& row = select_row<GemmStrip, T>();
+void gemm_strip_loops(const Kernel& row, int64_t strips, int64_t taps, int64_t run, int64_t a_step, int64_t a_tap,
+                      const MatrixB<T>& b, const Epilogue<T>& epilogue, bool few_rows, const F& strip) {
   const auto kernel = function_of<GemmStrip, T>(row);
   const int64_t mr = row.facts.mr;
   const int64_t nr = row.facts.nr;
@@ -397,21 +399,23 @@ void gemm_strip_loops(int64_t strips, int64_t taps, int64_t run, int64_t a_step,
 // Whether a product of dense rows is better done by strips: with few steps the tiles of gemm_rows_loops() cost more
 // than what they multiply, and B must stay in the second-level cache as a whole.
 template <class T>
-bool strips_pay(int64_t m, const MatrixB<T>& b) {
+bool strips_pay(const Kernel& row, int64_t m, const MatrixB<T>& b) {
   constexpr int64_t kFewSteps = 192;
-  return b.taps() == 1 && b.kc <= kFewSteps && m >= kTasks * select_row<GemmStrip, T>().facts.mr &&
+  constexpr int64_t kLeastStripTiles = 16;
+  return b.taps() == 1 && b.kc <= kFewSteps && m >= kLeastStripTiles * row.facts.mr &&
          b.kc * b.n * static_cast<int64_t>(sizeof(T)) <= l2_bytes() / 8;
 }
 
 // C = A B with rows of A lda apart and dense rows of C, where strips_pay().
 template <class T>
-void gemm_by_strips(int64_t m, const T* a, int64_t lda, const MatrixB<T>& b, const Epilogue<T>& epilogue, T* c) {
-  const int64_t mr = select_row<GemmStrip, T>().facts.mr;
+void gemm_by_strips(const Kernel& row, int64_t m, const T* a, int64_t lda, const MatrixB<T>& b,
+                    const Epilogue<T>& epilogue, T* c) {
+  const int64_t mr = row.facts.mr;
   // Whole tiles in each strip; the last strip has what is left, at least one tile.
   const int64_t least = ceil_div(kLeastWork, std::max<int64_t>(1, b.kc * b.n));
-  const int64_t rows = ceil_div(std::max(ceil_div(m, 4 * kTasks), least), mr) * mr;
+  const int64_t rows = ceil_div(std::max(ceil_div(m, 2 * kTasks), least), mr) * mr;
   const int64_t strips = std::max<int64_t>(1, (m - mr) / rows + 1);
-  gemm_strip_loops(strips, 1, b.kc, lda, 0, b, epilogue, m <= kMostRows, [&](int64_t i) {
+  gemm_strip_loops(row, strips, 1, b.kc, lda, 0, b, epilogue, m <= kMostRows, [&](int64_t i) {
     return Strip<T>{i + 1 < strips ? rows : m - i * rows, a + i * rows * lda, c + i * rows * b.n};
   });
 }
