@@ -140,6 +140,7 @@ CHOICES = [
     ((6, 7, 512, 512), "winograd4x4", "winograd4x4"),
     ((8, 32, 16, 16), "winograd4x4", "direct"),
     ((8, 32, 15, 64), "direct", "direct"),
+    ((8, 32, 64, 513), "direct", "direct"),
 ]
 
 
@@ -271,6 +272,19 @@ def test_infinity_and_nan_stay_where_they_belong(algorithm):
     x[0, 0, 0, 0] = 1
     y = ops.conv2d(x, w, padding=1, algorithm=algorithm)
     assert np.all(np.isnan(y) == (np.arange(9) == 3))
+
+
+@every_algorithm
+def test_infinite_weights_meet_the_padding(algorithm):
+    x, w = np.ones((1, 8, 9, 1), np.float32), np.zeros((3, 3, 1, 1), np.float32)
+    w[0, 1] = np.inf  # times the zeros above the image
+    y = ops.conv2d(x, w, padding=1, algorithm=algorithm)
+    assert np.all(np.isnan(y[:, 0])) and np.all(np.isinf(y[:, 1:]))
+
+
+def test_the_choice_for_a_shape_without_end():
+    x, w = (2**40, 2**20, 2**20, 64), (3, 3, 64, 64)
+    assert ops.conv2d_algorithm("forward", x, w, padding=1) == "winograd4x4"
 
 
 def _conv_cases() -> st.SearchStrategy[Conv]:

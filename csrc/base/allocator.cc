@@ -106,15 +106,18 @@ class Cache {
   }
 
   void release() {
-    std::lock_guard<SpinLock> lock(mutex_);
-    for (auto& [bytes, blocks] : free_) {
+    std::map<size_t, std::vector<void*>> all;
+    {
+      std::lock_guard<SpinLock> lock(mutex_);
+      all.swap(free_);
+      stats_.cached = 0;
+    }
+    for (auto& [bytes, blocks] : all) {
       for (void* block : blocks) {
         SIXLOOP_UNPOISON(block, bytes);
         std::free(block);
       }
     }
-    free_.clear();
-    stats_.cached = 0;
   }
 
   MemoryStats stats() {

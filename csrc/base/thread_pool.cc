@@ -104,6 +104,7 @@ struct Job {
   void work(int thread) {
     for (int i = 0; i < shares; ++i) {
       Share& from = share[(thread + i) % shares];
+      if (from.next.load(std::memory_order_relaxed) >= from.end) continue;
       for (int64_t task = from.next.fetch_add(1); task < from.end; task = from.next.fetch_add(1)) {
         try {
           function(context, task);
@@ -195,7 +196,7 @@ class Pool {
   std::atomic<Job*> job_{nullptr};
   std::atomic<int> active_{0};
   std::atomic<int> sleeping_{0};
-  std::atomic<uint64_t> generation_{0};
+  alignas(64) std::atomic<uint64_t> generation_{0};  // on a line of its own: idle workers look at it all the time
 };
 
 // Never destroyed: detached workers may outlive static destructors. A forked child has none of its

@@ -216,6 +216,7 @@ void bind_base(py::module_& m) {
   // Reads SIXLOOP_ISA and SIXLOOP_NUM_THREADS, so that a wrong value is an error of the import.
   (void)current_arch();
   (void)num_threads();
+  (void)l2_bytes();  // a child forked while another thread asks for the first time would wait for it for ever
 }
 
 }  // namespace sixloop

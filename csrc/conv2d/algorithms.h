@@ -29,7 +29,7 @@ void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw
 
 // planar.cc: direct convolution with stride 1 and so few channels that their vectors would be mostly empty.
 bool planar_forward_pays(const Conv2dParams& p);
-// The bits of direct_forward().
+// For finite weights: filter rows that meet only padding are left out, and 0 times infinity is NaN.
 template <class T>
 void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
 

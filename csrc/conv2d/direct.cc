@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "conv2d/algorithms.h"
@@ -47,6 +48,11 @@ std::vector<Phase> phases(const Conv2dParams& p) {
 
 namespace {
 
+template <class T>
+bool all_finite(const T* values, int64_t count) {
+  return std::all_of(values, values + count, [](T value) { return std::isfinite(value); });
+}
+
 // A 1x1 convolution whose pixels are the rows of a matrix.
 bool is_product(const Conv2dParams& p) {
   const Window& win = p.window;
@@ -59,7 +65,9 @@ bool is_product(const Conv2dParams& p) {
 template <class T>
 void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   if (is_depthwise(p)) return depthwise_forward(p, x, w, epilogue, y);
-  if (planar_forward_pays(p)) return planar_forward(p, x, w, epilogue, y);
+  if (planar_forward_pays(p) && all_finite(w, p.window.kh * p.window.kw * p.c * p.o)) {
+    return planar_forward(p, x, w, epilogue, y);
+  }
   const Kernel& strip = select_row<GemmStrip, T>();
   const int64_t columns = p.o / p.groups;
   for (int64_t group = 0; group < p.groups; ++group) {

@@ -247,8 +247,12 @@ Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any
   constexpr int64_t kTiles4x4 = 24;
   constexpr int64_t kTiles2x2 = 16;
   const int64_t least_channels = pass == Conv2dPass::grad_weight ? 32 : 16;
-  if (winograd_refusal(p) != nullptr || std::min(p.c, p.o) < least_channels) return Conv2dAlgorithm::direct;
-  const int64_t tiles = (any_batch ? 1 : p.n) * ceil_div(p.oh, 4) * ceil_div(p.ow, 4);
+  constexpr int64_t kMostChannels = 512;
+  if (winograd_refusal(p) != nullptr || std::min(p.c, p.o) < least_channels || std::max(p.c, p.o) > kMostChannels) {
+    return Conv2dAlgorithm::direct;
+  }
+  const auto few = [&](int64_t count) { return std::min(count, kTiles4x4); };  // whose products cannot overflow
+  const int64_t tiles = few(any_batch ? 1 : p.n) * few(ceil_div(p.oh, 4)) * few(ceil_div(p.ow, 4));
   return tiles >= kTiles4x4   ? Conv2dAlgorithm::winograd4x4
          : tiles >= kTiles2x2 ? Conv2dAlgorithm::winograd2x2
                               : Conv2dAlgorithm::direct;
@@ -271,7 +275,7 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
   // All filters at once, [products][panels][c][nr].
   const int64_t panels = ceil_div(p.o, nr);
   const int64_t step = padded<T>(panels * p.c * nr);
-  Buffer<T> filters(tiling.products * step);
+  Buffer<T> filters(tiling.products * step + p.c);  // the last prefetch may reach this far beyond
   parallel_ranges(p.c, std::max<int64_t>(1, 4096 / p.o), [&](int64_t begin, int64_t end) {
     const Multiplier<T> shape(kernels, tiling, p.c);
     for (int64_t j = 0; j < p.o; j += nr) {

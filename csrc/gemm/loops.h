@@ -227,7 +227,8 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
   const bool in_place = small_b || (few_tiles && !b.transposed && m_tiles <= kTilesThatPayPacking);
   std::optional<Buffer<T>> packed;
   if (!pack_in_task) {
-    packed.emplace(panels * b.steps() * nr);
+    // The last prefetch may reach one block beyond the last panel.
+    packed.emplace(panels * b.steps() * nr + kBlockSteps * nr);
     const int64_t steps = b.steps();
     parallel_for(ceil_div(panels, panels_per_pack) * static_cast<int64_t>(blocks.size()), [&](int64_t task) {
       const KBlock& block = blocks[static_cast<size_t>(task) % blocks.size()];
@@ -378,14 +379,15 @@ void gemm_strip_loops(const Kernel& row, int64_t strips, int64_t taps, int64_t r
   const int64_t b_panel = in_place ? nr : b.kc * nr;
   const PaddedBias<T> bias(epilogue.bias, b.n, panels * nr);
   const bool relu = epilogue.activation == Activation::relu;
-  // A group of panels stays in the first-level cache while kStripRows rows pass.
+  // A group of panels stays in the first-level cache while about kStripRows rows pass.
   const int64_t group = std::max<int64_t>(1, kStripBytes / (b.kc * nr * static_cast<int64_t>(sizeof(T)) + 1)) * nr;
   const bool one_group = group >= b.n;
+  const int64_t strip_rows = kStripRows / mr * mr;
   parallel_for(strips, [&](int64_t task) {
     const Strip<T> s = strip(task);
     for (int64_t row_begin = 0; row_begin < s.rows;) {
       const int64_t left = s.rows - row_begin;
-      const int64_t rows = one_group || left < kStripRows + mr ? left : kStripRows;
+      const int64_t rows = one_group || left < strip_rows + mr ? left : strip_rows;
       for (int64_t j = 0; j < b.n; j += group) {
         kernel({rows, std::min(group, b.n - j), taps, run, s.a + row_begin * a_step, a_step, a_tap,
                 b_data + j / nr * b_panel, ldb, b_panel, bias.at(j), relu, s.c + row_begin * b.n + j, b.n});

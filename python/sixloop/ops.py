@@ -187,8 +187,8 @@ def conv2d_algorithm(
 ) -> str:
     """Returns the algorithm that "auto" stands for, a function of the shapes alone.
 
-    Where Winograd's algorithm applies, with at least 16 input and output channels (32 for the
-    weight gradient), it depends on the number of tiles, N * ceil(OH / 4) * ceil(OW / 4):
+    Where Winograd's algorithm applies, with 16 to 512 input and output channels (32 to 512 for
+    the weight gradient), it depends on the number of tiles, N * ceil(OH / 4) * ceil(OW / 4):
     "winograd4x4" from 24 on, "winograd2x2" from 16 on. Else "direct". Under
     :func:`sixloop.batch_invariant` N counts as 1.
 
