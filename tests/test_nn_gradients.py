@@ -24,9 +24,14 @@ from sixloop.nn import (
     LocalResponseNorm,
     MaxPool2D,
     Model,
+    RadialBasis,
     Reshape,
+    ScaledTanh,
     Sequential,
+    SparseConv2D,
+    Subsample2D,
     ZeroPad2D,
+    ZeroPadChannels,
 )
 
 ACTIVATIONS = [
@@ -125,6 +130,12 @@ LAYERS: dict[str, Callable[[], Model]] = {
     "flatten": lambda: chain((3, 2, 2), Flatten()),
     "reshape": lambda: chain((3, 4, 2), Reshape((-1, 3, 2, 2))),
     "zero pad": lambda: chain((3, 4, 2), ZeroPad2D(((1, 2), (0, 3)))),
+    "zero pad channels": lambda: chain((2, 3, 2), ZeroPadChannels(3)),
+    "scaled tanh": lambda: chain((2, 3, 2), ScaledTanh(1.5, 0.7)),
+    "subsample": lambda: chain((5, 6, 3), Subsample2D((2, 3))),
+    "sparse conv": lambda: chain((4, 5, 3), SparseConv2D([[0, 2], [1], [2, 1, 0]], (2, 3))),
+    "radial basis": lambda: chain((5,), Dense(4), RadialBasis(3)),
+    "radial basis softmax": lambda: chain((5,), Dense(4), RadialBasis(3, activation="softmax")),
     "identity": lambda: chain((3, 4)),
 }
 
