@@ -251,6 +251,31 @@ def test_gradient_from_logits(final: str | None, as_layer: bool) -> None:
         np.testing.assert_array_equal(gradient.numpy(), weights[name])
 
 
+def test_gradient_from_logits_of_several_outputs() -> None:
+    def model(final: str | None) -> Model:
+        image = Input((5,))
+        x = Dense(4, activation="relu", name="trunk")(image)
+        aside = Dense(3, name="aside")(x)
+        aside = aside if final is None else Activation(final)(aside)
+        return Model(image, [Dense(3, activation=final, name="end")(x), aside])
+
+    plain, soft = model(None), model("softmax")
+    assert soft.final_activation == "softmax" and plain.final_activation is None
+    rng = np.random.default_rng(2)
+    x, dzs = rng.random((4, 5), np.float32), list(rng.random((2, 4, 3), np.float32))
+    expected = plain(x, training=True)
+    for y, z in zip(soft(x), expected, strict=True):
+        np.testing.assert_array_equal(y, ops.softmax(z))
+    dx = plain.backward(dzs)
+    for logits in (False, True):
+        outputs = soft(x, training=True, logits=logits)
+        if logits:
+            np.testing.assert_array_equal(outputs, expected)
+        np.testing.assert_array_equal(soft.backward(dzs, from_logits=True), dx)
+        for name, gradient in soft.gradients().items():
+            np.testing.assert_array_equal(gradient.numpy(), plain.gradients()[name].numpy())
+
+
 def test_backward_after_inference_is_the_same_and_repeats() -> None:
     model = chain((6, 6, 2), Conv2D(3, 3, activation="gelu"), Flatten(), Dense(2))
     x = np.random.default_rng(1).random((2, 6, 6, 2), np.float32)

@@ -27,7 +27,7 @@ from sixloop.nn.layer import Symbol
 
 __all__ = ["googlenet"]
 
-# Table 1 of the paper. For each module: 1x1; 3x3 after its reduction; 5x5 after its; after the pool.
+# Table 1 of the paper. For each module: 1x1; reduction and 3x3; reduction and 5x5; after the pool.
 _MODULES = {
     "inception3a": (64, (96, 128), (16, 32), 32),
     "inception3b": (128, (128, 192), (32, 96), 64),
@@ -67,8 +67,8 @@ def googlenet(
 
     Args:
         classes: number of outputs; default 1000.
-        input_shape: of one sample, (H, W, C); default (224, 224, 3). H and W of at least 65 with
-            auxiliary classifiers, otherwise 17.
+        input_shape: of one sample, (H, W, C); default (224, 224, 3). H and W of at least 79 with
+            auxiliary classifiers, otherwise any.
         variant: "paper" (default) or "torchvision".
         auxiliary: whether to have the auxiliary classifiers; default True.
 

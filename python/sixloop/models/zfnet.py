@@ -28,13 +28,13 @@ def zfnet(classes: int = 1000, input_shape: Sequence[int] = (224, 224, 3)) -> Mo
 
     AlexNet with a first layer of 7x7 and stride 2, and a stride of 2 in the second: 62,357,608
     parameters, 1,168,032,896 multiply-adds. The figure's sizes, 110, 55, 26 and 13, leave one
-    choice of padding: 1 in the first layer, none in the second, and pools that count their last,
-    incomplete window. Maps are pooled, then normalised. All parameters start as in section 3 of the
-    paper, weights at 0.01 times a normal number and biases at 0.
+    choice of padding: 1 in the first layer, none in the second, "same" in the first two pools. Maps
+    are pooled, then normalised. Weights start as 0.01 times a normal number and biases at 0; the
+    paper has 0.01 for all weights, which leaves all maps of a layer the same.
 
     Args:
         classes: number of outputs; default 1000.
-        input_shape: of one sample, (H, W, C); default (224, 224, 3). H and W of at least 35.
+        input_shape: of one sample, (H, W, C); default (224, 224, 3). H and W of at least 53.
 
     Raises:
         ValueError: an input that the network does not fit.
