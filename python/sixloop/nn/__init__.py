@@ -22,9 +22,10 @@ from sixloop.nn.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from sixloop.nn.serialization import load as load
 from sixloop.nn.serialization import model_from_config as model_from_config
 from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D, ZeroPadChannels
+from sixloop.nn.torch_weights import load_torch_state_dict as load_torch_state_dict
 
-# Only what builds a network: `load` and the parts for layers of one's own (Layer, Context,
-# ParameterSpec, Symbol, model_from_config) keep their module's name in front.
+# Only what builds a network: `load`, `load_torch_state_dict` and the parts for layers of one's own
+# (Layer, Context, ParameterSpec, Symbol, model_from_config) keep their module's name in front.
 __all__ = [
     "Activation",
     "Add",
