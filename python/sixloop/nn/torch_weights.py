@@ -221,9 +221,9 @@ def _is_pickle(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        start = file.read(8)
-    # A safetensors file begins with the length of its header, of which the eighth byte is zero.
-    return start.startswith(_PICKLE_STARTS) and start[4:] != bytes(4)
+        start = file.read(9)
+    # A safetensors file may begin so, too, with the length of its header; then comes the header.
+    return start.startswith(_PICKLE_STARTS) and start[8:] != b"{"
 
 
 def _compare(
