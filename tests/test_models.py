@@ -11,6 +11,7 @@ import pytest
 
 import sixloop
 from sixloop import initializers, models, nn
+from sixloop.models import densenet, resnet
 
 
 def test_lenet5_has_the_parameters_of_the_paper_with_all_connections():
@@ -255,6 +256,37 @@ def test_smallest_image(case):
         message = rf"\[models\] {name} must fit its input, by default .*; got .*{size - 1}, 2\): \["
         with pytest.raises(ValueError, match=message):
             models.define(name, input_shape=(size - 1, size - 1, 2), **options)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.lenet5(variant="1998"),
+        models.resnet_cifar(8),
+        resnet._resnet("resnet50", (1, 1, 1, 1), True, 3, (33, 33, 3), "v1.5", width=4),
+        densenet._densenet("densenet", (1, 1, 1, 1), 4, 3, (32, 32, 3)),
+    ],
+    ids=lambda model: model.name,
+)
+def test_saved_and_loaded(model, tmp_path):
+    model.save(tmp_path / "m")
+    again = sixloop.load(tmp_path / "m")
+    assert again.config() == model.config()
+    assert again.weights_sha256() == model.weights_sha256()
+    x = np.random.default_rng(0).random((2, *model.input_shapes[0]), np.float32)
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_googlenet_without_auxiliary_classifiers_is_part_of_the_other():
+    model = models.googlenet()
+    alone = nn.Model(model.inputs, model.outputs[0])
+    assert alone.specs() == models.googlenet(auxiliary=False).specs()
+    assert set(model.specs()) - set(alone.specs()) == {
+        f"{name}.{layer}.{key}"
+        for name in ("aux1", "aux2")
+        for layer in ("conv", "fc1", "fc2")
+        for key in ("weight", "bias")
+    }
 
 
 def test_wrong_options():

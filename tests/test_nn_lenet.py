@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import reference
-from sixloop import initializers
+from sixloop import initializers, models
 from sixloop.nn import (
     Input,
     Layer,
@@ -79,6 +79,19 @@ def test_radial_basis_is_the_negative_squared_distance(activation: str | None) -
 def test_zero_pad_channels_appends() -> None:
     x, _, y = run((2, 3, 2), ZeroPadChannels(3))
     np.testing.assert_array_equal(y, np.pad(x, ((0, 0), (0, 0), (0, 0), (0, 3))))
+
+
+def test_no_bit_depends_on_threads_or_instruction_set(same_everywhere) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 32, 32, 1)).astype(np.float32)
+    dy = np.random.default_rng(1).standard_normal((3, 10)).astype(np.float32)
+
+    def step() -> list[np.ndarray]:
+        model = models.build("lenet5", variant="1998")
+        y = model(x, training=True, logits=True)
+        dx = model.backward(dy)
+        return [y, dx, *(g.numpy().copy() for g in model.gradients().values())]
+
+    same_everywhere(step)
 
 
 IMAGE = Input((4, 5, 3))

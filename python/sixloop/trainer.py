@@ -59,8 +59,9 @@ class History:
     Attributes:
         history: lists by name ("loss", the metrics, the same with "val_" in front), one entry an
             epoch, NaN where an epoch has no such figure. The training figures are means over the
-            epoch while the weights changed, and "loss" has the L2 penalty in it; the validation
-            figures are of the weights at the end of the epoch, and have not.
+            epoch while the weights changed, and "loss" has the L2 penalty and the losses of
+            auxiliary outputs in it; the validation figures are of the weights at the end of the
+            epoch, and have not.
         epochs: their numbers, counted from 1.
     """
 

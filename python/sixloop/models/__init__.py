@@ -2,6 +2,7 @@
 
     model = models.build("lenet5", classes=10, input_shape=(28, 28, 1), seed=0)
     model = models.build("resnet50", classes=10, variant="v1.5")
+    print(models.define("vgg16").summary())  # allocates nothing
 
 A new one is a file with a function ``name(classes, input_shape) -> Model``, which may have options
 of its own, and a row in the table below.

@@ -193,6 +193,7 @@ class SparseConv2D(Layer):
         }
 
     def multiply_adds(self, *shapes: Shape) -> int:
+        # Those of the links; the kernel, which multiplies by the zeros as well, does more.
         oh, ow, _ = self.output_shape(*shapes)
         return oh * ow * self.kernel_size[0] * self.kernel_size[1] * len(self._sources)
 
