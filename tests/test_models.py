@@ -296,6 +296,8 @@ def test_wrong_options():
         models.build("densenet121", variant="v1")
     with pytest.raises(ValueError, match=r"variant must be one of v1, v1\.5; got 'v2'"):
         models.build("resnet50", variant="v2", input_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match=r"^\[fc\] units must be between 1"):
+        models.define("resnet50", classes=0, input_shape=(32, 32, 3))
     with pytest.raises(ValueError, match=r"one of modern, 1998, caffe; got '1989'"):
         models.lenet5(variant="1989")
     with pytest.raises(ValueError, match=r"one of 2012, ungrouped, one-weird-trick; got '2014'"):

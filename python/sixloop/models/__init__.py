@@ -150,18 +150,19 @@ def define(
         if option not in valid:
             listed = f"valid options: {', '.join(valid)}" if valid else "it has none"
             raise ValueError(f"[models] {name} has no option {option!r}; {listed}")
-    common = {"classes": classes, "input_shape": input_shape}
-    given = {key: value for key, value in common.items() if value is not None}
+    if classes is not None:
+        options["classes"] = classes
+    if input_shape is None:
+        return function(**options)
     try:
-        return function(**given, **options)
+        return function(input_shape=input_shape, **options)
     except ValueError as error:
-        if input_shape is None:
-            raise
-        own = function(**options).input_shapes[0]
-        raise ValueError(
-            f"[models] {name} must fit its input, by default {_checks.show(own)}; "
-            f"got {_checks.show(tuple(input_shape))}: {error}"
-        ) from None
+        reason = str(error)
+    own = function(**options).input_shapes[0]  # raises where it is not the input that is wrong
+    raise ValueError(
+        f"[models] {name} must fit its input, by default {_checks.show(own)}; "
+        f"got {_checks.show(tuple(input_shape))}: {reason}"
+    )
 
 
 _COMMON = ("classes", "input_shape")

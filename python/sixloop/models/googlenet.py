@@ -56,7 +56,7 @@ def googlenet(
     place of 5x5 ones, a fourth pool of 2x2 and dropout of 0.2 in place of 0.4: 6,624,904 trainable
     parameters (13,004,888) and 1,498,376,192 multiply-adds. torchvision's own weights expect images
     normalised with mean 0.5 and deviation 0.5. The auxiliary classifiers average over windows of
-    5x5 as in the paper, where torchvision averages to 4x4 maps by windows that overlap more.
+    5x5 as in the paper, torchvision's over windows of 4x4, to maps of 4x4 as well.
 
     With `auxiliary`, the outputs are three: that of the whole network, and those after modules 4a
     and 4d, whose losses help to train the lower layers. The Trainer adds them with a factor of 0.3,
