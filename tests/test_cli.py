@@ -134,6 +134,14 @@ def test_a_folder_of_images(capsys, shades):
     assert run(capsys, "predict", "run", dark, "--top", 1).count("%") == 1
 
 
+def test_train_a_published_network(capsys):
+    out = run(capsys, "train", "--model", "resnet_cifar", "--epochs", 2)
+    assert out.startswith("resnet_cifar (270,810 parameters) on digits: ")
+    assert float(re.search(r"held-out accuracy +([0-9.]+)%", out)[1]) > 80
+    written = json.loads(Path("runs/digits-resnet_cifar/run.json").read_text())
+    assert written["lr"] == 0.1
+
+
 def test_auxiliary_outputs_serve_training_alone(capsys):
     image = nn.Input((8, 8, 1))
     x = nn.Flatten()(image)
