@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import sixloop
-from sixloop import cli, data, inspect, models
+from sixloop import cli, data, inspect, models, nn
 from sixloop.trainer import History
 
 
@@ -134,6 +134,24 @@ def test_a_folder_of_images(capsys, shades):
     assert run(capsys, "predict", "run", dark, "--top", 1).count("%") == 1
 
 
+def test_train_a_published_network(capsys):
+    out = run(capsys, "train", "--model", "resnet_cifar", "--epochs", 2)
+    assert out.startswith("resnet_cifar (270,810 parameters) on digits: ")
+    assert float(re.search(r"held-out accuracy +([0-9.]+)%", out)[1]) > 80
+    written = json.loads(Path("runs/digits-resnet_cifar/run.json").read_text())
+    assert written["lr"] == 0.1
+
+
+def test_auxiliary_outputs_serve_training_alone(capsys):
+    image = nn.Input((8, 8, 1))
+    x = nn.Flatten()(image)
+    outputs = [nn.Dense(10, activation="softmax", name=name)(x) for name in ("end", "aux")]
+    model = nn.Model(image, outputs)
+    model.save("saved")
+    out = run(capsys, "evaluate", "saved", "--data", "digits")
+    assert digest(out) == nn.Model(image, outputs[0]).weights_sha256() != model.weights_sha256()
+
+
 def test_resume_after_sigkill_ends_with_the_same_bits(capsys):
     options = ("train", "--model", "mlp", "--epochs", 6, "--seed", 3)
     whole = digest(run(capsys, *options, "--out", "whole"))
@@ -223,6 +241,13 @@ def test_curves():
         (["train", "--threads", "100000"], "1024"),
         (["train", "--model", "lenet6"], "valid names: perceptron"),
         (["train", "--model", "lenet5"], "conv2d_2"),
+        (
+            ["train", "--model", "alexnet"],
+            "alexnet must fit its input, by default (N, 227, 227, 3); got (N, 8, 8, 1): [conv1] "
+            "the 11x11 filter does not fit the 8x8 input",
+        ),
+        (["train", "--model", "vgg19"], "vgg19 must fit its input, by default (N, 224, 224, 3)"),
+        (["train", "--model", "googlenet"], "got (N, 8, 8, 1): [avg_pool2d_1] the 5x5 pool does"),
         (["train", "--data", "nowhere"], "neither a data set (digits, mnist"),
         (["train", "--data", "."], "folder"),
         (["train", "--resume", "nowhere"], "run.json"),

@@ -38,8 +38,18 @@ _DEFAULTS = {
     "cifar10": ("cifar_cnn", 8, 128),
     "": ("cifar_cnn", 10, 64),
 }
-# Peak learning rates; those of networks with batch normalisation are larger.
-_LEARNING_RATES = {"small_cnn": 0.1, "cifar_cnn": 0.1}
+# Peak learning rates by the beginning of the name: those of networks with batch normalisation are
+# larger, those of the deep ones without it smaller.
+_LEARNING_RATES = {
+    "small_cnn": 0.1,
+    "cifar_cnn": 0.1,
+    "resnet": 0.1,
+    "densenet": 0.1,
+    "alexnet": 0.01,
+    "zfnet": 0.01,
+    "vgg": 0.01,
+    "googlenet": 0.01,
+}
 _LEARNING_RATE = 0.05
 
 
@@ -117,6 +127,7 @@ def _train(options: argparse.Namespace) -> int:
         return INTERRUPTED
 
     figures = trainer.evaluate(held_out)
+    model = _without_auxiliary(model)
     digest = model.weights_sha256()
     model.save(out / "model")
     run["result"] = {**figures, "weights_sha256": digest}
@@ -237,7 +248,8 @@ def _new_run(options: argparse.Namespace) -> dict[str, Any]:
         "data_dir": options.data_dir and str(Path(options.data_dir).expanduser().resolve()),
         "epochs": options.epochs or epochs,
         "batch_size": options.batch_size or batch_size,
-        "lr": options.lr or _LEARNING_RATES.get(model, _LEARNING_RATE),
+        "lr": options.lr
+        or next((x for k, x in _LEARNING_RATES.items() if model.startswith(k)), _LEARNING_RATE),
         "seed": options.seed or 0,
         "out": options.out or str(Path("runs") / f"{label}-{model}"),
     }
@@ -323,8 +335,17 @@ def _load_model(path: str) -> tuple[Model, dict[str, Any]]:
     directory = Path(path)
     inner = next((d for d in ("model", "last") if (directory / d / "model.json").is_file()), None)
     if inner is not None and not (directory / "model.json").is_file():
-        return sixloop.load(directory / inner), _read_run(directory)
-    return sixloop.load(directory), _read_run(directory.resolve().parent)
+        return _without_auxiliary(sixloop.load(directory / inner)), _read_run(directory)
+    return _without_auxiliary(sixloop.load(directory)), _read_run(directory.resolve().parent)
+
+
+def _without_auxiliary(model: Model) -> Model:
+    """Return the part of a model that its first output needs: the others serve training alone."""
+    from sixloop.nn import Model
+
+    if len(model.outputs) == 1 or len(model.inputs) > 1:
+        return model
+    return Model(model.inputs, model.outputs[0], name=model.name)
 
 
 def _check_fit(model: Model, dataset: ArrayDataset, name: str) -> None:
@@ -409,7 +430,11 @@ _DATA_HELP = (
     "digits, mnist, fashion-mnist, cifar10, or a folder of images with one folder a class "
     "(in train and test, or a fifth is held out)"
 )
-_NETWORKS = "perceptron, mlp, lenet5, small_cnn or cifar_cnn"
+_NETWORKS = (
+    "perceptron, mlp, lenet5, small_cnn, cifar_cnn, alexnet, zfnet, vgg11, vgg13, vgg16, vgg19, "
+    "googlenet, resnet18, resnet34, resnet50, resnet101, resnet152, resnet_cifar, densenet121, "
+    "densenet169, densenet201, densenet161 or densenet264"
+)
 
 
 def _parser() -> argparse.ArgumentParser:

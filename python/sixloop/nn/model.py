@@ -151,14 +151,15 @@ class Model:
                 inputs. NumPy arrays give NumPy arrays, any ``Tensor`` gives Tensors. N may be 0.
             training: dropout drops, batch normalisation uses and follows the batch's statistics.
             step: number of the training step, from which the dropout masks follow.
-            logits: leave out the softmax or sigmoid at the end, for a loss that takes logits.
+            logits: leave out the softmax or sigmoid at the end, for a loss that takes logits; with
+                several outputs, that of each.
 
         Returns:
             The output [N, *output_shape], or a list of them for several outputs.
 
         Raises:
             ValueError, TypeError: an input of the wrong shape or dtype, or logits of a model that
-                has several outputs or ends in another activation.
+                ends in another activation, or whose outputs end differently or are read by layers.
         """
         values = list(x) if isinstance(x, (list, tuple)) else [x]
         if values and all(isinstance(value, Symbol) for value in values):
@@ -218,10 +219,11 @@ class Model:
             assert tape is not None
         else:
             self._call = None
-        if from_logits and tape:
-            last = tape[-1]
-            assert last is not None
-            last.linear, last.epilogue = True, None
+        if from_logits:
+            for step, ctx in zip(self._steps, tape, strict=True):
+                if step.output in self._heads:
+                    assert ctx is not None
+                    ctx.linear, ctx.epilogue = True, None
         collected: dict[str, Tensor] = {}
         self._gradients = collected
         slots: list[Array | None] = [None] * (len(self.inputs) + len(self._steps))
@@ -382,11 +384,14 @@ class Model:
 
     @property
     def final_activation(self) -> str | None:
-        """Name of the activation at the end of a model with one output, otherwise None."""
-        if len(self.outputs) != 1 or self.outputs[0].node is None or not self._steps:
-            return None
-        activation = getattr(self._steps[-1].layer, "activation", None)
-        return activation if isinstance(activation, str) else None
+        """Name of the activation that the model ends in: of each output, if they have the same."""
+        ends = {_activation(step.layer) for step in self._steps if step.output in self._heads}
+        return ends.pop() if ends else None
+
+    @property
+    def ends_alike(self) -> bool:
+        """Whether all outputs end in the same activation, or in none, and no layer reads one."""
+        return bool(self._heads)
 
     def get_layer(self, name: str) -> Layer:
         """Returns the layer of this name; a ``ValueError`` lists the names."""
@@ -570,19 +575,23 @@ class Model:
         for i, step in last_read.items():
             if i not in kept:
                 step.release.append(i)
+        # The outputs whose last activation can be left out: no layer reads them, and all end alike.
+        ends = {_activation(step.layer) for step in self._steps if step.output in kept}
+        alone = len(kept) == len(self.outputs) and kept.isdisjoint(last_read)
+        alike = len(ends) == 1 and min(kept) >= len(self.inputs)
+        self._heads = frozenset(kept) if alone and alike else frozenset()
 
     def _forward(
         self, arrays: list[Array], *, training: bool, step: int, linear: bool, saving: bool
     ) -> tuple[list[Array], list[Context | None] | None]:
         slots: list[Any] = [*arrays, *[None] * len(self._steps)]
         tape: list[Context | None] | None = [] if saving else None
-        last = len(slots) - 1
         inputs: list[Any] = []
         ctx = Context()
         for call in self._steps:
             ctx = Context(
                 saving=saving,
-                linear=linear and call.output == last,
+                linear=linear and call.output in self._heads,
                 seed=self.seed,
                 purpose=call.purpose,
                 step=step,
@@ -698,11 +707,15 @@ class Model:
 
     def _check_logits(self) -> None:
         final = self.final_activation
-        if len(self.outputs) != 1 or final not in (None, *LOGIT_ACTIVATIONS):
-            ends = f"{len(self.outputs)} outputs" if len(self.outputs) > 1 else f"ends in {final!r}"
+        if len(self.outputs) > 1 and not self._heads:
             raise ValueError(
-                f"[{self.name}] logits are those of a model with one output that ends in softmax, "
-                f"sigmoid or no activation; got one that {ends}"
+                f"[{self.name}] logits of several outputs need outputs that no layer reads and "
+                f"that end in the same activation; got {self.outputs}"
+            )
+        if final not in (None, *LOGIT_ACTIVATIONS):
+            raise ValueError(
+                f"[{self.name}] logits are those of a model that ends in softmax, sigmoid or no "
+                f"activation; got one that ends in {final!r}"
             )
 
 
@@ -769,6 +782,11 @@ def _separate(results: list[Array], given: Sequence[Array | None]) -> None:
         if any(np.may_share_memory(_numpy(array), other) for other in others):
             results[i] = array.copy()
         others.append(_numpy(results[i]))
+
+
+def _activation(layer: Layer) -> str | None:
+    activation = getattr(layer, "activation", None)
+    return activation if isinstance(activation, str) else None
 
 
 def _numpy(array: Array) -> Any:

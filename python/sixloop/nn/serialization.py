@@ -22,11 +22,12 @@ from sixloop.nn.conv import Conv2D
 from sixloop.nn.dense import Dense
 from sixloop.nn.dropout import Dropout
 from sixloop.nn.layer import Input, Layer, snake_case
+from sixloop.nn.lenet import RadialBasis, ScaledTanh, SparseConv2D, Subsample2D
 from sixloop.nn.merge import Add, Concat
 from sixloop.nn.model import Model
 from sixloop.nn.normalization import BatchNorm, LocalResponseNorm
 from sixloop.nn.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
-from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D
+from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D, ZeroPadChannels
 
 FORMAT = "sixloop.model"
 VERSION = 1
@@ -52,8 +53,13 @@ LAYERS: dict[str, type[Layer]] = {
         GlobalAvgPool2D,
         LocalResponseNorm,
         MaxPool2D,
+        RadialBasis,
         Reshape,
+        ScaledTanh,
+        SparseConv2D,
+        Subsample2D,
         ZeroPad2D,
+        ZeroPadChannels,
     )
 }
 
