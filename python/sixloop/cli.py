@@ -184,7 +184,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _summary(options: argparse.Namespace) -> int:
-    from sixloop import models
+    from sixloop import inspect, models
 
     if options.model in models.list():
         model = models.build(
@@ -201,7 +201,18 @@ def _summary(options: argparse.Namespace) -> int:
         )
     else:
         model, _ = _load_model(options.model)
-    print(model.summary())
+    if options.style == "lecture":
+        for name in ("batch", "optimizer", "measure"):
+            if getattr(options, name):
+                raise ValueError(f"--style lecture has no memory; leave out --{name}")
+        print(inspect.format_lecture(model))
+    else:
+        if options.optimizer is not None and options.batch is None:
+            raise ValueError("--optimizer is for the memory of a batch; give --batch, too")
+        print(model.summary(options.batch, optimizer=options.optimizer, measure=options.measure))
+    if options.draw is not None:
+        inspect.draw_graph(model, options.draw)
+        print(f"graph drawn in {options.draw}")
     return 0
 
 
@@ -474,6 +485,28 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("--classes", type=_count, metavar="N", help="default: 10")
     summary.add_argument(
         "--input-shape", type=_image_shape, metavar="HxWxC", help="default: the network's own"
+    )
+    summary.add_argument(
+        "--batch", type=_count, metavar="N", help="show the memory that N samples take, too"
+    )
+    summary.add_argument(
+        "--optimizer",
+        metavar="NAME",
+        help="count its state: sgd, rmsprop, adam or adamw; default: none",
+    )
+    summary.add_argument(
+        "--measure", action="store_true", help="run a batch and measure the memory, too"
+    )
+    summary.add_argument(
+        "--style",
+        choices=("table", "lecture"),
+        default="table",
+        help="lecture: the few digits that slides print; default: table",
+    )
+    summary.add_argument(
+        "--draw",
+        metavar="FILE",
+        help="draw the graph into FILE.txt, FILE.dot or FILE.svg (SVG needs Graphviz)",
     )
 
     info = commands.add_parser("info", help="show version, instruction set and threads")
