@@ -118,6 +118,7 @@ def _train(options: argparse.Namespace) -> int:
 
     figures = trainer.evaluate(held_out)
     digest = model.weights_sha256()
+    model.class_names = tuple(train.classes)
     model.save(out / "model")
     run["result"] = {**figures, "weights_sha256": digest}
     _write_run(out, run)
@@ -160,23 +161,17 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from sixloop.data import read_image
+    from sixloop import inspect
 
     _set_threads(options.threads)
     model, run = _load_model(options.model)
-    shape = model.input_shapes[0]
-    if len(model.inputs) != 1 or len(shape) != 3 or shape[2] not in (1, 3, 4):
-        raise ValueError(f"{options.model} takes no images: its inputs are {model.input_shapes}")
     count = model.output_shapes[0][-1]
-    names = run.get("classes") or [str(i) for i in range(count)]
+    names = model.class_names or run.get("classes") or [str(i) for i in range(count)]
     if len(names) != count:
         raise ValueError(f"{options.model} has {count} outputs, but {len(names)} class names")
-    size, channels = (shape[0], shape[1]), shape[2]
     width = max(len(file) for file in options.image)
     for file in options.image:
-        pixels = read_image(file, size=size, channels=channels)
-        x = pixels[None].astype(model.dtype) / 255
-        scores = np.asarray(model(x))[0]
+        scores = inspect.classify(model, [file], ten_crop=options.ten_crop)[0]
         order = np.argsort(-scores, kind="stable")[: options.top]
         shares = "  ".join(f"{names[i]} {scores[i]:.2%}" for i in order)
         print(f"{file:<{width}}  {names[order[0]]}  ({shares})")
@@ -472,10 +467,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
     _add_model(predict)
     predict.add_argument(
-        "image", metavar="IMAGE", nargs="+", help="resized to what the model takes"
+        "image",
+        metavar="IMAGE",
+        nargs="+",
+        help="prepared as the model was saved to be, else resized to what it takes",
     )
     predict.add_argument(
         "--top", type=_count, metavar="N", default=5, help="classes to show; default: 5"
+    )
+    predict.add_argument(
+        "--ten-crop",
+        action="store_true",
+        help="average over corners, middle and their mirror images",
     )
     _add_threads(predict)
 

@@ -1,5 +1,6 @@
 """Looking into what a network does."""
 
+from sixloop.inspect.classify import classify
 from sixloop.inspect.confusion import confusion_matrix, format_confusion
 from sixloop.inspect.curves import plot_history
 from sixloop.inspect.graph import draw_graph, format_graph
@@ -13,6 +14,7 @@ from sixloop.inspect.lecture import (
 
 __all__ = [
     "LectureRow",
+    "classify",
     "confusion_matrix",
     "draw_graph",
     "format_confusion",

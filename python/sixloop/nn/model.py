@@ -26,6 +26,7 @@ from sixloop.nn.layer import (
 from sixloop.ops import Array
 
 if TYPE_CHECKING:
+    from sixloop.data import Preprocessing
     from sixloop.nn.summary import Summary
     from sixloop.optim import Optimizer
 
@@ -100,6 +101,9 @@ class Model:
         input_shapes, output_shapes: shapes of one sample, without the batch axis.
         steps: the calls of layers in the order of execution.
         output_slots: which of the steps' slots are outputs.
+        preprocessing: how an image becomes an input, for ``inspect.classify`` and the command
+            ``predict``; None by default. Set it, and it is saved with the model.
+        class_names: what the outputs stand for, in their order; None by default. Saved, too.
 
     Raises:
         ValueError: an output depends on an ``Input`` that is not among the inputs, an input that
@@ -134,6 +138,8 @@ class Model:
         self._trainable: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] | None = None
         self._call: _Call | None = None
+        self.preprocessing: Preprocessing | None = None
+        self.class_names: tuple[str, ...] | None = None
 
     # ---- running -------------------------------------------------------------------------------
 
