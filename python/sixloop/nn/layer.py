@@ -193,6 +193,7 @@ class Layer:
     A layer of your own overrides ``output_shape``, ``forward`` and ``backward``, and
     ``parameter_specs`` when it has parameters. Every argument of its ``__init__`` must be an
     attribute of the same name: ``config`` and ``repr`` read them. Shapes are those of one sample.
+    ``multiply_adds``, ``window``, ``footprint`` and ``scratch`` are what the summary counts by.
 
     Attributes:
         name: the name given, or the one its first model gave it ("conv2d_1"), or None before that.
