@@ -125,7 +125,7 @@ def lecture_table(rows: Sequence[LectureRow]) -> str:
 
     rule = "-" * (sum(widths) + 4)
     exact = (
-        f"Parameters without biases, cut off; exactly, these layers have "
+        f"Without biases, digits cut off (rounded below 100K); exactly, these layers have "
         f"{sum(row.parameters for row in rows):,} parameters with biases and "
         f"{sum(row.multiply_adds for row in rows):,} multiply-adds."
     )
