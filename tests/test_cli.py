@@ -264,6 +264,11 @@ def test_curves():
         (["summary", "saved", "--classes", "3"], "--classes"),
         (["summary", "lenet5", "--input-shape", "28x0x1"], "invalid HxWxC value"),
         (["summary", "broken"], "broken"),
+        (["summary", "lenet5", "--batch", "0"], "invalid positive integer value: '0'"),
+        (["summary", "lenet5", "--optimizer", "adam"], "give --batch, too"),
+        (["summary", "lenet5", "--measure"], "measure needs a batch size"),
+        (["summary", "lenet5", "--batch", "1", "--optimizer", "adamm"], "adamw"),
+        (["summary", "lenet5", "--style", "slide"], "--style"),
     ],
 )
 def test_errors_are_one_line(capsys, arguments, message):
@@ -311,6 +316,17 @@ def test_summary(capsys):
     assert "(N, 3)" in run(capsys, "summary", "mlp", "--classes", 3, "--input-shape", "4x5x2")
     models.build("perceptron", classes=4).save("saved")
     assert "(N, 4)" in run(capsys, "summary", "saved")
+
+
+def test_summary_of_a_batch(capsys):
+    out = run(capsys, "summary", "lenet5", "--batch", 8, "--optimizer", "adam", "--measure")
+    assert "memory for a batch of 8, in bytes as allocated" in out
+    figures = dict(re.findall(r"^([a-z ]+?)  +([\d,]+) +[\d.]+ MiB$", out, re.MULTILINE))
+    memory = models.build("lenet5").summary(8, optimizer="adam").memory
+    assert figures["peak of a training step"] == f"{memory.training:,}"
+    assert figures["optimizer state"] == f"{memory.optimizer:,}"
+    assert "measured peak of a training step" in figures
+    assert "memory" not in run(capsys, "summary", "lenet5")
 
 
 def test_info(capsys):

@@ -129,6 +129,7 @@ def _train(options: argparse.Namespace) -> int:
     figures = trainer.evaluate(held_out)
     model = _without_auxiliary(model)
     digest = model.weights_sha256()
+    model.class_names = tuple(train.classes)
     model.save(out / "model")
     run["result"] = {**figures, "weights_sha256": digest}
     _write_run(out, run)
@@ -171,23 +172,17 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from sixloop.data import read_image
+    from sixloop import inspect
 
     _set_threads(options.threads)
     model, run = _load_model(options.model)
-    shape = model.input_shapes[0]
-    if len(model.inputs) != 1 or len(shape) != 3 or shape[2] not in (1, 3, 4):
-        raise ValueError(f"{options.model} takes no images: its inputs are {model.input_shapes}")
     count = model.output_shapes[0][-1]
-    names = run.get("classes") or [str(i) for i in range(count)]
+    names = model.class_names or run.get("classes") or [str(i) for i in range(count)]
     if len(names) != count:
         raise ValueError(f"{options.model} has {count} outputs, but {len(names)} class names")
-    size, channels = (shape[0], shape[1]), shape[2]
     width = max(len(file) for file in options.image)
     for file in options.image:
-        pixels = read_image(file, size=size, channels=channels)
-        x = pixels[None].astype(model.dtype) / 255
-        scores = np.asarray(model(x))[0]
+        scores = inspect.classify(model, [file], ten_crop=options.ten_crop)[0]
         order = np.argsort(-scores, kind="stable")[: options.top]
         shares = "  ".join(f"{names[i]} {scores[i]:.2%}" for i in order)
         print(f"{file:<{width}}  {names[order[0]]}  ({shares})")
@@ -195,7 +190,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _summary(options: argparse.Namespace) -> int:
-    from sixloop import models
+    from sixloop import inspect, models
 
     if options.model in models.list():
         model = models.build(
@@ -212,7 +207,18 @@ def _summary(options: argparse.Namespace) -> int:
         )
     else:
         model, _ = _load_model(options.model)
-    print(model.summary())
+    if options.style == "lecture":
+        for name in ("batch", "optimizer", "measure"):
+            if getattr(options, name):
+                raise ValueError(f"--style lecture has no memory; leave out --{name}")
+        print(inspect.format_lecture(model))
+    else:
+        if options.optimizer is not None and options.batch is None:
+            raise ValueError("--optimizer is for the memory of a batch; give --batch, too")
+        print(model.summary(options.batch, optimizer=options.optimizer, measure=options.measure))
+    if options.draw is not None:
+        inspect.draw_graph(model, options.draw)
+        print(f"graph drawn in {options.draw}")
     return 0
 
 
@@ -486,10 +492,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
     _add_model(predict)
     predict.add_argument(
-        "image", metavar="IMAGE", nargs="+", help="resized to what the model takes"
+        "image",
+        metavar="IMAGE",
+        nargs="+",
+        help="prepared as the model was saved to be, else resized to what it takes",
     )
     predict.add_argument(
         "--top", type=_count, metavar="N", default=5, help="classes to show; default: 5"
+    )
+    predict.add_argument(
+        "--ten-crop",
+        action="store_true",
+        help="average over corners, middle and their mirror images",
     )
     _add_threads(predict)
 
@@ -499,6 +513,28 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("--classes", type=_count, metavar="N", help="default: 10")
     summary.add_argument(
         "--input-shape", type=_image_shape, metavar="HxWxC", help="default: the network's own"
+    )
+    summary.add_argument(
+        "--batch", type=_count, metavar="N", help="show the memory that N samples take, too"
+    )
+    summary.add_argument(
+        "--optimizer",
+        metavar="NAME",
+        help="count its state: sgd, rmsprop, adam or adamw; default: none",
+    )
+    summary.add_argument(
+        "--measure", action="store_true", help="run a batch and measure the memory, too"
+    )
+    summary.add_argument(
+        "--style",
+        choices=("table", "lecture"),
+        default="table",
+        help="lecture: the few digits that slides print; default: table",
+    )
+    summary.add_argument(
+        "--draw",
+        metavar="FILE",
+        help="draw the graph into FILE.txt, FILE.dot or FILE.svg (SVG needs Graphviz)",
     )
 
     info = commands.add_parser("info", help="show version, instruction set and threads")

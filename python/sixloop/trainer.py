@@ -343,6 +343,7 @@ class Trainer:
             if self.l2.l2:
                 loss += self.l2(parameters, gradients)
             self.optimizer.update(parameters, gradients, self.lr)
+            del gradients  # or they would still be there when the next backward makes new ones
             self.step += 1
             self.batch += 1
             _count(self._sums, "loss", loss * len(y), len(y))

@@ -16,9 +16,10 @@ from sixloop.nn.layer import ParameterSpec as ParameterSpec
 from sixloop.nn.layer import Symbol as Symbol
 from sixloop.nn.lenet import RadialBasis, ScaledTanh, SparseConv2D, Subsample2D
 from sixloop.nn.merge import Add, Concat
-from sixloop.nn.model import Model, Sequential
+from sixloop.nn.model import Model
 from sixloop.nn.normalization import BatchNorm, LocalResponseNorm
 from sixloop.nn.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from sixloop.nn.sequential import Sequential
 from sixloop.nn.serialization import load as load
 from sixloop.nn.serialization import model_from_config as model_from_config
 from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D, ZeroPadChannels

@@ -8,7 +8,7 @@ import sixloop
 from sixloop import _checks, ops
 from sixloop._checks import PaddingLike, Shape, show
 from sixloop.nn import _window
-from sixloop.nn.layer import Context, Layer
+from sixloop.nn.layer import Context, Footprint, Layer
 from sixloop.ops import Array
 
 
@@ -107,6 +107,9 @@ class ZeroPad2D(Layer):
                 f"the padded size must be at most {_checks.MAX_SIZE}; got {show(padded)}"
             )
         return padded
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint()
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
