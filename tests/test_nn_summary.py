@@ -82,7 +82,7 @@ def test_text() -> None:
             "                5",
             "-" * 100,
             "total                                           28          1,296             1,440",
-            "trainable 24, running statistics 4",
+            "trainable 24, not trained 4",
         ]
     )
     assert repr(model.summary()) == str(model.summary())

@@ -1,7 +1,12 @@
 """What the kernels allocate for themselves, as far as it grows with the batch or the weights.
 
 The rules are those of ``csrc/conv2d`` and ``csrc/gemm``; ``tests/test_nn_memory.py`` holds them
-against the allocator. Buffers of one task (at most 1 MB for each thread) are left out.
+against the allocator. Left out are the buffers of one task, at most 2 MB for each thread.
+
+Winograd's products lie in such buffers if the second-level cache has room for them, otherwise in
+8 MiB of all threads together. The figures here are the same on every machine: they are those of a
+cache of 512 KiB. With a larger one a forward pass or an input gradient of 80 to 260 channels (in
+and out together) takes up to 8 MiB less; with a smaller one, one of fewer channels 8 MiB more.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from sixloop import ops
 from sixloop._checks import Pair
 from sixloop.nn.layer import Scratch
 
@@ -23,6 +29,12 @@ _PIXELS_PER_PART, _MOST_PARTS, _PART_BYTES = 2048, 16, 32 * _MIB
 _PANEL = 16
 # csrc/gemm/loops.h: products of fewer rows, about kFewTiles tiles, pack B in their tasks.
 _FEW_ROWS = 24 * 8
+# csrc/conv2d/winograd.cc: output pixels a side of a tile, bytes of products that all threads make
+# between two passes, rows that a product is rounded up to, the least tiles of a block.
+_WINOGRAD_SIDES = {"winograd2x2": 2, "winograd4x4": 4}
+_BLOCK_BYTES, _BLOCK_ROWS, _LEAST_TILES = 8 * _MIB, 8, 16
+# A task has buffers of its own where half of the cache holds the products of so many tiles.
+_CACHE_BYTES, _CACHED_TILES = 512 << 10, 24
 
 
 def allocated(size: int) -> int:
@@ -49,12 +61,12 @@ class Convolution:
     oh: int
     ow: int
     o: int
-    groups: int
     kernel: Pair
-    strides: Pair
-    dilation: Pair
-    pads: tuple[Pair, Pair]
     itemsize: int
+    groups: int = 1
+    strides: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pads: tuple[Pair, Pair] = ((0, 0), (0, 0))
 
     @property
     def pixels(self) -> int:
@@ -96,17 +108,10 @@ class Convolution:
 
 def of_convolution(call: Convolution, algorithm: str) -> Scratch:
     """Returns the scratch memory of a convolution and of its two gradients."""
-    if algorithm == "im2col":
-        matrix = call.pixels * call.steps
-        return Scratch(
-            call.bytes(matrix, max(call.padded_copy, _packed(call.steps, call.o // call.groups))),
-            call.bytes(matrix, max(call.padded_copy, _partial_sums(call))),
-            call.bytes(matrix, _packed(call.o // call.groups, call.steps)),
-        )
     return Scratch(
-        call.bytes(*_forward(call)),
-        call.bytes(call.padded_copy, _partial_sums(call)),
-        call.bytes(*_grad_input(call)),
+        forward=call.bytes(*_forward(call, _chosen("forward", call, algorithm))),
+        grad_weight=call.bytes(*_grad_weight(call, _chosen("grad_weight", call, algorithm))),
+        grad_input=call.bytes(*_grad_input(call, _chosen("grad_input", call, algorithm))),
     )
 
 
@@ -120,10 +125,28 @@ def of_product(batch: int, inputs: int, units: int, itemsize: int) -> Scratch:
     )
 
 
-def _forward(call: Convolution) -> tuple[int, ...]:
+def _chosen(which: str, call: Convolution, algorithm: str) -> str:
+    if algorithm != "auto":
+        return algorithm
+    return ops.conv2d_algorithm(
+        which,
+        (call.n, call.h, call.w, call.c),
+        (*call.kernel, call.c // call.groups, call.o),
+        strides=call.strides,
+        padding=call.pads,
+        dilation=call.dilation,
+        groups=call.groups,
+    )
+
+
+def _forward(call: Convolution, algorithm: str) -> tuple[int, ...]:
+    if algorithm in _WINOGRAD_SIDES:
+        return _winograd(call, _WINOGRAD_SIDES[algorithm])
+    weights = _packed(call.steps, call.o // call.groups)
+    if algorithm == "im2col":
+        return call.pixels * call.steps, max(call.padded_copy, weights)
     if call.is_depthwise:
         return ()
-    weights = _packed(call.steps, call.o // call.groups)
     planar = (
         call.groups == 1
         and call.strides == (1, 1)
@@ -138,7 +161,23 @@ def _forward(call: Convolution) -> tuple[int, ...]:
     return call.padded_copy, weights
 
 
-def _grad_input(call: Convolution) -> tuple[int, ...]:
+def _grad_weight(call: Convolution, algorithm: str) -> tuple[int, ...]:
+    if algorithm in _WINOGRAD_SIDES:
+        products, tiles, tile_bytes = _tiling(call, _WINOGRAD_SIDES[algorithm])
+        blocks = -(-tiles // max(_LEAST_TILES, _BLOCK_BYTES // tile_bytes))
+        sums = products * _padded(call.c * call.o, call.itemsize)
+        return sums, *_products(call, products, -(-tiles // blocks))
+    if algorithm == "im2col":
+        return call.pixels * call.steps, max(call.padded_copy, _partial_sums(call))
+    return call.padded_copy, _partial_sums(call)
+
+
+def _grad_input(call: Convolution, algorithm: str) -> tuple[int, ...]:
+    if algorithm in _WINOGRAD_SIDES:
+        turned = replace(call, oh=call.h, ow=call.w, c=call.o, o=call.c)
+        return 9 * call.c * call.o, *_winograd(turned, _WINOGRAD_SIDES[algorithm])
+    if algorithm == "im2col":
+        return call.pixels * call.steps, _packed(call.o // call.groups, call.steps)
     if call.is_depthwise:
         return ()
     (kh, kw), (dh, dw) = call.kernel, call.dilation
@@ -163,10 +202,41 @@ def _grad_input(call: Convolution) -> tuple[int, ...]:
             o=call.c,
             pads=((reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right)),
         )
-        return math.prod(call.kernel) * call.o * call.c, *_forward(turned)
+        return math.prod(call.kernel) * call.o * call.c, *_forward(turned, "direct")
     # With strides only some filter offsets meet a pixel: the largest share is packed.
     taps = math.prod(-(-k // s) for k, s in zip(call.kernel, call.strides, strict=True))
     return (_packed(taps * call.o // call.groups, call.c // call.groups),)
+
+
+def _winograd(call: Convolution, side: int) -> tuple[int, ...]:
+    """Returns the elements of the transformed filters and of the products of a block of tiles."""
+    products, tiles, tile_bytes = _tiling(call, side)
+    filters = products * _padded(_packed(call.c, call.o), call.itemsize)
+    if _CACHE_BYTES // 2 // tile_bytes >= _CACHED_TILES:
+        return (filters,)
+    most = max(1, _BLOCK_BYTES // tile_bytes // _BLOCK_ROWS) * _BLOCK_ROWS
+    even = -(-tiles // -(-tiles // most))
+    block = min(tiles, -(-even // _BLOCK_ROWS) * _BLOCK_ROWS)
+    return filters, *_products(call, products, block)
+
+
+def _tiling(call: Convolution, side: int) -> tuple[int, int, int]:
+    """Returns the number of products, the number of tiles and the bytes of a tile's products."""
+    products = (side + 2) ** 2
+    tiles = call.n * -(-call.oh // side) * -(-call.ow // side)
+    return products, tiles, products * (call.c + call.o) * call.itemsize
+
+
+def _products(call: Convolution, products: int, tiles: int) -> tuple[int, int]:
+    return (
+        products * tiles * _padded(call.c, call.itemsize),
+        products * tiles * _padded(call.o, call.itemsize),
+    )
+
+
+def _padded(elements: int, itemsize: int) -> int:
+    line = 64 // itemsize
+    return -(-elements // line) * line + line
 
 
 def _partial_sums(call: Convolution) -> int:

@@ -135,12 +135,12 @@ class Conv2D(Layer):
             oh=oh,
             ow=ow,
             o=filters,
-            groups=self.groups,
             kernel=self.kernel_size,
+            itemsize=itemsize,
+            groups=self.groups,
             strides=self.strides,
             dilation=self.dilation,
             pads=pads,
-            itemsize=itemsize,
         )
         return _scratch.of_convolution(call, self.algorithm)
 

@@ -23,7 +23,7 @@ class ParameterSpec:
     Args:
         shape: its shape.
         initializer: fills it when the model is built.
-        trainable: False for running statistics, which no optimizer updates.
+        trainable: False for running statistics and whatever else no optimizer updates.
     """
 
     shape: Shape
@@ -42,6 +42,7 @@ class Footprint:
         is_view: the output is the input's memory, and the input's gradient that of the output.
         keeps_inputs: backward reads the inputs.
         kept_elements: sizes of further arrays that stay for backward, whatever the batch.
+        kept_outputs: number of further arrays of the output's size that stay for backward.
         extra_outputs: arrays of the output's size that forward holds besides it for a moment.
         shares_gradient: all inputs get the same array as gradient.
         skips_unneeded: a gradient that no trainable parameter needs is not computed.
@@ -51,6 +52,7 @@ class Footprint:
     is_view: bool = False
     keeps_inputs: bool = False
     kept_elements: tuple[int, ...] = ()
+    kept_outputs: int = 0
     extra_outputs: int = 0
     shares_gradient: bool = False
     skips_unneeded: bool = False
@@ -58,7 +60,7 @@ class Footprint:
 
 
 class Scratch(NamedTuple):
-    """Bytes, as allocated, that the kernels of one call need besides inputs and results."""
+    """Bytes, as allocated, that one call needs for a moment, besides inputs and results."""
 
     forward: int = 0
     grad_weight: int = 0
@@ -234,7 +236,7 @@ class Layer:
         return Footprint(is_view=self.is_view, keeps_inputs=not self.is_view)
 
     def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
-        """Returns the memory that the kernels need for themselves; by default none.
+        """Returns the memory that a call gives back before it returns; by default none.
 
         Args:
             batch: number of samples.

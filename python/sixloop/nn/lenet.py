@@ -6,15 +6,18 @@ Proceedings of the IEEE 86, 1998, section II.B.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from sixloop import Tensor, _checks, initializers, ops
 from sixloop._checks import PairLike, Shape, show
 from sixloop.initializers import InitializerLike
-from sixloop.nn import _epilogue, _window
-from sixloop.nn.layer import Context, Layer, ParameterSpec
+from sixloop.nn import _epilogue, _scratch, _window
+from sixloop.nn._scratch import allocated
+from sixloop.nn.layer import Context, Footprint, Layer, ParameterSpec, Scratch, Window
 from sixloop.ops import Array
 
 
@@ -40,6 +43,13 @@ class ScaledTanh(Layer):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(kept_outputs=1)
+
+    def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
+        size = allocated(batch * math.prod(shapes[0]) * itemsize)
+        return Scratch(forward=2 * size, grad_input=size)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         scaled = ops.scale(inputs[0], self.slope)
@@ -103,6 +113,29 @@ class Subsample2D(Layer):
     def multiply_adds(self, *shapes: Shape) -> int:
         oh, ow, channels = self.output_shape(*shapes)
         return oh * ow * channels * self.pool_size[0] * self.pool_size[1]
+
+    def window(self, *shapes: Shape) -> Window:
+        return Window(self.pool_size, self.pool_size)
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(keeps_inputs=True, skips_unneeded=True)
+
+    def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
+        oh, ow, channels = self.output_shape(*shapes)
+        call = _scratch.Convolution(
+            n=batch,
+            h=shapes[0][0],
+            w=shapes[0][1],
+            c=channels,
+            oh=oh,
+            ow=ow,
+            o=channels,
+            kernel=self.pool_size,
+            itemsize=itemsize,
+            groups=channels,
+            strides=self.pool_size,
+        )
+        return _with_filters(call, math.prod(self.pool_size) * channels)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
@@ -197,6 +230,28 @@ class SparseConv2D(Layer):
         oh, ow, _ = self.output_shape(*shapes)
         return oh * ow * self.kernel_size[0] * self.kernel_size[1] * len(self._sources)
 
+    def window(self, *shapes: Shape) -> Window:
+        return Window(self.kernel_size)
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(keeps_inputs=True, skips_unneeded=True)
+
+    def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
+        height, width, channels = shapes[0]
+        oh, ow, maps = self.output_shape(*shapes)
+        call = _scratch.Convolution(
+            n=batch,
+            h=height,
+            w=width,
+            c=channels,
+            oh=oh,
+            ow=ow,
+            o=maps,
+            kernel=self.kernel_size,
+            itemsize=itemsize,
+        )
+        return _with_filters(call, math.prod(self.kernel_size) * channels * maps)
+
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
         if ctx.saving:
@@ -271,6 +326,16 @@ class RadialBasis(Layer):
     def multiply_adds(self, *shapes: Shape) -> int:
         return shapes[0][0] * self.units
 
+    def window(self, *shapes: Shape) -> Literal["all"]:
+        return "all"
+
+    def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
+        # The sums that forward and backward add up.
+        return Scratch(
+            forward=2 * allocated(batch * self.units * itemsize),
+            grad_input=2 * allocated(batch * shapes[0][0] * itemsize),
+        )
+
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         x, centres = np.asarray(inputs[0]), self._parameters["centres"].numpy()
         if ctx.saving:
@@ -288,3 +353,14 @@ class RadialBasis(Layer):
         sums = ops.gemm(dz, np.ones_like(centres), transpose_b=True)
         towards = ops.gemm(dz, centres, transpose_b=True)
         return (Tensor(2 * (towards - x * sums)),)
+
+
+def _with_filters(call: _scratch.Convolution, elements: int) -> Scratch:
+    """Returns the scratch memory of a convolution whose filters are made for the call."""
+    scratch = _scratch.of_convolution(call, "auto")
+    filters = call.bytes(elements)
+    return Scratch(
+        forward=scratch.forward + filters,
+        grad_weight=scratch.grad_weight + 2 * filters,
+        grad_input=scratch.grad_input + filters,
+    )

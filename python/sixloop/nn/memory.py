@@ -40,8 +40,8 @@ class Memory:
         optimizer: the arrays that the optimizer keeps for every trainable parameter; 0 without one.
         kept: activations that stay for backward after the forward pass of a training step.
         workspace: the most that the kernels of one call need for themselves (copies, packed
-            weights, partial sums), computed from shapes; buffers of single tasks, at most 1 MB
-            for each thread, are left out.
+            weights, partial sums), computed from shapes, the same on every machine; buffers of
+            single tasks, at most 2 MB for each thread, are left out.
         forward: peak of ``model(x)``, parameters included.
         training: peak of a training step after the first, as ``Trainer`` makes it, with
             parameters, gradients and optimizer state.
@@ -157,7 +157,7 @@ class _Walk:
         step = self.model.steps[index]
         shapes = [self.shapes[i] for i in step.inputs]
         activation = getattr(step.layer, "activation", None)
-        if training and index == len(self.model.steps) - 1 and self.model.takes_logits:
+        if training and self.model.takes_logits and step.output in self.model.output_slots:
             activation = None
         return (
             step.layer.footprint(*shapes, training=training),
@@ -208,6 +208,7 @@ class _Walk:
             saved.arrays += [meter.hold(block) for block in inputs]
         if training:
             saved.arrays += [self.make_like_parameter((n,)) for n in facts.kept_elements]
+            saved.arrays += [self.make(shape) for _ in range(facts.kept_outputs)]
         if not late:
             if training and activation is not None and not facts.is_view:
                 saved.epilogue = meter.hold(result)
@@ -262,10 +263,12 @@ class _Walk:
             dz = meter.hold(dy)
         trainable = [(key, spec) for key, spec in step.layer.specs.items() if spec.trainable]
         # Weights come after biases, which are made together with dz.
-        for key, spec in sorted(trainable, key=lambda item: len(item[1].shape)):
+        trainable.sort(key=lambda item: len(item[1].shape))
+        for key, spec in trainable:
             name = f"{step.name}.{key}"
             gradient = self.make_like_parameter(spec.shape)
-            meter.need(scratch.grad_weight if len(spec.shape) > 1 else 0)
+            if key == trainable[-1][0]:
+                meter.need(scratch.grad_weight)
             earlier = collected.get(name)
             if earlier is not None:
                 total = self.make_like_parameter(spec.shape)

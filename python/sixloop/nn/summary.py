@@ -38,7 +38,7 @@ class Summary:
     Attributes:
         name: name of the model.
         rows: inputs and layers in order of execution.
-        parameters, trainable_parameters: totals; running statistics are not trainable.
+        parameters, trainable_parameters: totals; running statistics and fixed centres are not trainable.
         multiply_adds: of convolution and dense layers, for one sample.
         activation_bytes: memory of all layers' outputs for one sample, in the model's dtype;
             Flatten and Reshape share their input's memory and count 0.
@@ -100,7 +100,7 @@ class Summary:
         lines = [self.name, line(head), rule, *map(line, body), rule, line(total)]
         fixed = self.parameters - self.trainable_parameters
         if fixed:
-            lines.append(f"trainable {self.trainable_parameters:,}, running statistics {fixed:,}")
+            lines.append(f"trainable {self.trainable_parameters:,}, not trained {fixed:,}")
         if self.memory is not None:
             lines += ["", *self.memory.lines()]
         return "\n".join(lines)
