@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sixloop import models
 from sixloop.nn import (
     Activation,
     Add,
@@ -137,6 +138,19 @@ def test_receptive_field_of_branches_and_ends() -> None:
     vector = Sequential([Input(8), Dense(3)])
     assert fields(vector) == [None, None]
     assert str(vector.summary()).splitlines()[3].endswith(" -")
+
+
+def test_lenet5_of_1998() -> None:
+    """The layers that no other network has; the paper's figure 2 has maps of 28, 14, 10 and 5."""
+    model = models.define("lenet5", variant="1998")
+    found = {row.name: row.receptive_field for row in model.summary().rows}
+    assert [found[name] for name in ("c1", "s2", "c3", "s4")] == [(n, n) for n in (5, 6, 14, 16)]
+    assert found["c5"] == found["output"] == "all"
+    middle = next(node.inputs[0] for node in model.nodes if node.layer.name == "s4")
+    convolved = Model(model.inputs, middle)
+    convolved.build(seed=0)
+    assert reach_by_gradient(convolved, (4, 5, 15)) == (14, 14)
+    assert "trainable 60,000, not trained 840" in str(model.summary())
 
 
 def test_receptive_fields_of_vgg16() -> None:

@@ -1,19 +1,20 @@
 """What the kernels allocate for themselves, as far as it grows with the batch or the weights.
 
 The rules are those of ``csrc/conv2d`` and ``csrc/gemm``; ``tests/test_nn_memory.py`` holds them
-against the allocator. Left out are the buffers of one task, at most 2 MB for each thread.
-
-Winograd's products lie in such buffers if the second-level cache has room for them, otherwise in
-8 MiB of all threads together. The figures here are the same on every machine: they are those of a
-cache of 512 KiB. With a larger one a forward pass or an input gradient of 80 to 260 channels (in
-and out together) takes up to 8 MiB less; with a smaller one, one of fewer channels 8 MiB more.
+against the allocator. Left out are the buffers of one task, at most 1 MB for each thread, but for
+those of Winograd's products: they count for each thread, as if all were at work at once, and their
+size follows the second-level cache. So these figures are those of the machine that computes them.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import os
+import platform
 from dataclasses import dataclass, replace
 
+import sixloop
 from sixloop import ops
 from sixloop._checks import Pair
 from sixloop.nn.layer import Scratch
@@ -30,11 +31,11 @@ _PANEL = 16
 # csrc/gemm/loops.h: products of fewer rows, about kFewTiles tiles, pack B in their tasks.
 _FEW_ROWS = 24 * 8
 # csrc/conv2d/winograd.cc: output pixels a side of a tile, bytes of products that all threads make
-# between two passes, rows that a product is rounded up to, the least tiles of a block.
+# between two passes, the least tiles of a block; and csrc/gemm/loops.h, kTasks.
 _WINOGRAD_SIDES = {"winograd2x2": 2, "winograd4x4": 4}
-_BLOCK_BYTES, _BLOCK_ROWS, _LEAST_TILES = 8 * _MIB, 8, 16
-# A task has buffers of its own where half of the cache holds the products of so many tiles.
-_CACHE_BYTES, _CACHED_TILES = 512 << 10, 24
+_BLOCK_BYTES, _LEAST_TILES, _TASKS = 8 * _MIB, 16, 16
+# Rows of the usual kernel, csrc/gemm/kernels.inc; blocks are multiples of them.
+_KERNEL_ROWS = {"avx512": 10, "avx2": 6, "scalar": 4}
 
 
 def allocated(size: int) -> int:
@@ -209,14 +210,18 @@ def _grad_input(call: Convolution, algorithm: str) -> tuple[int, ...]:
 
 
 def _winograd(call: Convolution, side: int) -> tuple[int, ...]:
-    """Returns the elements of the transformed filters and of the products of a block of tiles."""
+    """Returns the elements of the transformed filters and of the products of blocks of tiles."""
     products, tiles, tile_bytes = _tiling(call, side)
     filters = products * _padded(_packed(call.c, call.o), call.itemsize)
-    if _CACHE_BYTES // 2 // tile_bytes >= _CACHED_TILES:
-        return (filters,)
-    most = max(1, _BLOCK_BYTES // tile_bytes // _BLOCK_ROWS) * _BLOCK_ROWS
-    even = -(-tiles // -(-tiles // most))
-    block = min(tiles, -(-even // _BLOCK_ROWS) * _BLOCK_ROWS)
+    rows = _KERNEL_ROWS.get(sixloop.isa(), 8)
+    cached = _l2_bytes() // 2 // tile_bytes // rows * rows
+    if cached >= 2 * rows:
+        block = min(cached, -(-tiles // _TASKS // rows) * rows)
+        threads = min(sixloop.get_num_threads(), -(-tiles // block))
+        return filters, *_products(call, products, block) * threads
+    most = max(1, _BLOCK_BYTES // tile_bytes // rows) * rows
+    blocks = -(-tiles // most)
+    block = min(tiles, -(-tiles // blocks // rows) * rows)
     return filters, *_products(call, products, block)
 
 
@@ -237,6 +242,15 @@ def _products(call: Convolution, products: int, tiles: int) -> tuple[int, int]:
 def _padded(elements: int, itemsize: int) -> int:
     line = 64 // itemsize
     return -(-elements // line) * line + line
+
+
+@functools.cache
+def _l2_bytes() -> int:
+    """Returns what csrc/base/arch.cc, l2_bytes(), does."""
+    told = 0
+    if platform.libc_ver()[0] == "glibc":
+        told = os.sysconf(191)  # _SC_LEVEL2_CACHE_SIZE, for which Python has no name
+    return 512 << 10 if told <= 0 else min(max(told, 256 << 10), 2048 << 10)
 
 
 def _partial_sums(call: Convolution) -> int:

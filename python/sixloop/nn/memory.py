@@ -40,8 +40,9 @@ class Memory:
         optimizer: the arrays that the optimizer keeps for every trainable parameter; 0 without one.
         kept: activations that stay for backward after the forward pass of a training step.
         workspace: the most that the kernels of one call need for themselves (copies, packed
-            weights, partial sums), computed from shapes, the same on every machine; buffers of
-            single tasks, at most 2 MB for each thread, are left out.
+            weights, partial sums), computed from shapes, the number of threads and the machine's
+            second-level cache. Winograd's products count for each thread; other buffers of single
+            tasks, at most 1 MB for each thread, are left out.
         forward: peak of ``model(x)``, parameters included.
         training: peak of a training step after the first, as ``Trainer`` makes it, with
             parameters, gradients and optimizer state.

@@ -38,7 +38,8 @@ class Summary:
     Attributes:
         name: name of the model.
         rows: inputs and layers in order of execution.
-        parameters, trainable_parameters: totals; running statistics and fixed centres are not trainable.
+        parameters, trainable_parameters: totals; what no optimizer updates, such as running
+            statistics, is not trainable.
         multiply_adds: of convolution and dense layers, for one sample.
         activation_bytes: memory of all layers' outputs for one sample, in the model's dtype;
             Flatten and Reshape share their input's memory and count 0.
