@@ -51,6 +51,11 @@ _LEARNING_RATES = {
     "googlenet": 0.01,
 }
 _LEARNING_RATE = 0.05
+# What a run is begun with, and goes on with.
+_RUN_OPTIONS = (
+    *("model", "variant", "depth", "data"),
+    *("epochs", "batch_size", "lr", "seed", "out"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,12 +198,15 @@ def _summary(options: argparse.Namespace) -> int:
     from sixloop import inspect, models
 
     if options.model in models.list():
-        model = models.build(
-            options.model, classes=options.classes, input_shape=options.input_shape
+        model = models.define(
+            options.model,
+            classes=options.classes,
+            input_shape=options.input_shape,
+            **_network_options(vars(options)),
         )
-    elif options.classes is not None or options.input_shape is not None:
+    elif options.classes or options.input_shape or _network_options(vars(options)):
         raise ValueError(
-            f"--classes and --input-shape are for a network by name "
+            f"--classes, --input-shape, --variant and --depth are for a network by name "
             f"({', '.join(models.list())}); got {options.model}"
         )
     elif not Path(options.model).exists():
@@ -250,6 +258,7 @@ def _new_run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "format": "sixloop run",
         "model": model,
+        **_network_options(vars(options)),
         "data": name,
         "data_dir": options.data_dir and str(Path(options.data_dir).expanduser().resolve()),
         "epochs": options.epochs or epochs,
@@ -261,11 +270,14 @@ def _new_run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _network_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given of the options that some networks have."""
+    return {key: given[key] for key in ("variant", "depth") if given.get(key) is not None}
+
+
 def _resumed_run(options: argparse.Namespace) -> dict[str, Any]:
     given = [
-        f"--{name.replace('_', '-')}"
-        for name in ("model", "data", "epochs", "batch_size", "lr", "seed", "out")
-        if getattr(options, name) is not None
+        f"--{name.replace('_', '-')}" for name in _RUN_OPTIONS if getattr(options, name) is not None
     ]
     if given:
         raise ValueError(f"--resume goes on with the run as it was begun; leave out {given[0]}")
@@ -281,7 +293,11 @@ def _new_trainer(run: dict[str, Any], train: ArrayDataset, callbacks: Sequence[A
     from sixloop import Trainer, models, optim, schedules
 
     model = models.build(
-        run["model"], classes=len(train.classes), input_shape=train.shape, seed=run["seed"]
+        run["model"],
+        classes=len(train.classes),
+        input_shape=train.shape,
+        seed=run["seed"],
+        **_network_options(run),
     )
     steps = run["epochs"] * train.batch_count(run["batch_size"])
     warmup = max(1, steps // 10)
@@ -351,7 +367,9 @@ def _without_auxiliary(model: Model) -> Model:
 
     if len(model.outputs) == 1 or len(model.inputs) > 1:
         return model
-    return Model(model.inputs, model.outputs[0], name=model.name)
+    part = Model(model.inputs, model.outputs[0], name=model.name)
+    part.preprocessing, part.class_names = model.preprocessing, model.class_names
+    return part
 
 
 def _check_fit(model: Model, dataset: ArrayDataset, name: str) -> None:
@@ -454,6 +472,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a network and save it")
     train.set_defaults(command=_train)
     train.add_argument("--model", metavar="NAME", help=f"{_NETWORKS}; default: by the data")
+    _add_network_options(train)
     train.add_argument("--data", metavar="NAME|PATH", help=f"{_DATA_HELP}; default: digits")
     _add_data_dir(train)
     train.add_argument("--epochs", type=_count, metavar="N", help="default: by the data")
@@ -510,7 +529,10 @@ def _parser() -> argparse.ArgumentParser:
     summary = commands.add_parser("summary", help="show the layers of a network or saved model")
     summary.set_defaults(command=_summary)
     summary.add_argument("model", metavar="NAME|MODEL", help=f"{_NETWORKS}, or a saved model")
-    summary.add_argument("--classes", type=_count, metavar="N", help="default: 10")
+    _add_network_options(summary)
+    summary.add_argument(
+        "--classes", type=_count, metavar="N", help="default: the network's own, 10 or 1000"
+    )
     summary.add_argument(
         "--input-shape", type=_image_shape, metavar="HxWxC", help="default: the network's own"
     )
@@ -545,6 +567,18 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="directory of a training run or of a saved model"
+    )
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--variant",
+        metavar="V",
+        help="of networks that have several, such as modern, 1998 or caffe of lenet5; default: "
+        "the network's own",
+    )
+    parser.add_argument(
+        "--depth", type=_count, metavar="D", help="of resnet_cifar: 20, 32, 44, ...; default: 20"
     )
 
 
