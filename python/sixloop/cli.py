@@ -52,10 +52,7 @@ _LEARNING_RATES = {
 }
 _LEARNING_RATE = 0.05
 # What a run is begun with, and goes on with.
-_RUN_OPTIONS = (
-    *("model", "variant", "depth", "data"),
-    *("epochs", "batch_size", "lr", "seed", "out"),
-)
+_RUN_OPTIONS = ("model", "variant", "depth", "data", "epochs", "batch_size", "lr", "seed", "out")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
