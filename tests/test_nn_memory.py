@@ -260,7 +260,7 @@ SCRATCH = {
     "direct": (Conv2D(64, 3, padding="same", algorithm="direct"), (32, 32, 32)),
     "few tiles": (Conv2D(256, 3), (6, 6, 256)),
     "one tile": (Conv2D(384, 3, algorithm="winograd2x2"), (3, 4, 384)),
-    "blocks": (Conv2D(320, 3, padding=2), (40, 40, 384)),
+    "blocks": (Conv2D(320, 3, padding=2), (20, 20, 384)),
     "product": (Conv2D(128, 1), (48, 48, 64)),
     "im2col": (Conv2D(32, 3, padding="same", algorithm="im2col"), (32, 32, 24)),
 }
