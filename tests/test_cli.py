@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import sixloop
-from sixloop import cli, data, inspect, models
+from sixloop import cli, data, inspect, models, nn
 from sixloop.trainer import History
 
 
@@ -134,6 +134,42 @@ def test_a_folder_of_images(capsys, shades):
     assert run(capsys, "predict", "run", dark, "--top", 1).count("%") == 1
 
 
+def test_train_a_published_network(capsys):
+    out = run(capsys, "train", "--model", "resnet_cifar", "--epochs", 2)
+    assert out.startswith("resnet_cifar (270,810 parameters) on digits: ")
+    assert float(re.search(r"held-out accuracy +([0-9.]+)%", out)[1]) > 80
+    written = json.loads(Path("runs/digits-resnet_cifar/run.json").read_text())
+    assert written["lr"] == 0.1
+
+
+def test_train_a_network_with_options(capsys):
+    out = run(capsys, "train", "--model", "resnet_cifar", "--depth", 8, "--epochs", 1)
+    count = models.define("resnet_cifar", depth=8, input_shape=(8, 8, 1)).count_parameters()
+    assert out.startswith(f"resnet_cifar ({count:,} parameters) on digits: ")
+    folder = Path("runs/digits-resnet_cifar")
+    written = json.loads((folder / "run.json").read_text())
+    assert written["depth"] == 8
+    assert "variant" not in written
+    assert digest(run(capsys, "train", "--resume", folder)) == digest(out)
+    assert "leave out --depth" in fail(capsys, "train", "--resume", folder, "--depth", 8)
+
+
+def test_auxiliary_outputs_serve_training_alone(capsys):
+    image = nn.Input((8, 8, 1))
+    x = nn.Flatten()(image)
+    outputs = [nn.Dense(10, activation="softmax", name=name)(x) for name in ("end", "aux")]
+    model = nn.Model(image, outputs)
+    model.class_names = tuple("abcdefghij")
+    model.preprocessing = data.Preprocessing(resize=9, crop=8, mean=0.5, std=0.25)
+    model.save("saved")
+    out = run(capsys, "evaluate", "saved", "--data", "digits")
+    assert digest(out) == nn.Model(image, outputs[0]).weights_sha256() != model.weights_sha256()
+    part, _ = cli._load_model("saved")
+    assert len(part.outputs) == 1
+    assert part.class_names == model.class_names
+    assert part.preprocessing == model.preprocessing
+
+
 def test_resume_after_sigkill_ends_with_the_same_bits(capsys):
     options = ("train", "--model", "mlp", "--epochs", 6, "--seed", 3)
     whole = digest(run(capsys, *options, "--out", "whole"))
@@ -223,6 +259,21 @@ def test_curves():
         (["train", "--threads", "100000"], "1024"),
         (["train", "--model", "lenet6"], "valid names: perceptron"),
         (["train", "--model", "lenet5"], "conv2d_2"),
+        (
+            ["train", "--model", "lenet5", "--variant", "1988"],
+            "variant must be one of modern, 1998, caffe; got '1988' (did you mean '1998'?)",
+        ),
+        (["train", "--variant", "1998"], "small_cnn has no option 'variant'; it has none"),
+        (["train", "--model", "vgg11", "--depth", "8"], "vgg11 has no option 'depth'; valid"),
+        (["train", "--model", "resnet_cifar", "--depth", "9"], "depth must be 6n + 2"),
+        (["train", "--model", "resnet_cifar", "--depth", "0"], "invalid positive integer"),
+        (
+            ["train", "--model", "alexnet"],
+            "alexnet must fit its input, by default (N, 227, 227, 3); got (N, 8, 8, 1): [conv1] "
+            "the 11x11 filter does not fit the 8x8 input",
+        ),
+        (["train", "--model", "vgg19"], "vgg19 must fit its input, by default (N, 224, 224, 3)"),
+        (["train", "--model", "googlenet"], "got (N, 8, 8, 1): [avg_pool2d_1] the 5x5 pool does"),
         (["train", "--data", "nowhere"], "neither a data set (digits, mnist"),
         (["train", "--data", "."], "folder"),
         (["train", "--resume", "nowhere"], "run.json"),
@@ -237,8 +288,14 @@ def test_curves():
         (["predict", "saved"], "IMAGE"),
         (["summary", "lenet6"], "neither a network (perceptron"),
         (["summary", "saved", "--classes", "3"], "--classes"),
+        (["summary", "saved", "--variant", "1998"], "--variant and --depth are for a network"),
         (["summary", "lenet5", "--input-shape", "28x0x1"], "invalid HxWxC value"),
         (["summary", "broken"], "broken"),
+        (["summary", "lenet5", "--batch", "0"], "invalid positive integer value: '0'"),
+        (["summary", "lenet5", "--optimizer", "adam"], "give --batch, too"),
+        (["summary", "lenet5", "--measure"], "measure needs a batch size"),
+        (["summary", "lenet5", "--batch", "1", "--optimizer", "adamm"], "adamw"),
+        (["summary", "lenet5", "--style", "slide"], "--style"),
     ],
 )
 def test_errors_are_one_line(capsys, arguments, message):
@@ -267,7 +324,7 @@ def test_out_of_memory(capsys, monkeypatch):
     def exhaust(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(models, "build", exhaust)
+    monkeypatch.setattr(models, "define", exhaust)
     assert fail(capsys, "summary", "lenet5") == "sixloop: error: out of memory\n"
 
 
@@ -283,9 +340,30 @@ def test_closed_pipe():
 
 def test_summary(capsys):
     assert "61,706" in run(capsys, "summary", "lenet5")
+    assert "not trained 840" in run(capsys, "summary", "lenet5", "--variant", "1998")
+    assert "trainable 1,727,962" in run(capsys, "summary", "resnet_cifar", "--depth", "110")
     assert "(N, 3)" in run(capsys, "summary", "mlp", "--classes", 3, "--input-shape", "4x5x2")
     models.build("perceptron", classes=4).save("saved")
     assert "(N, 4)" in run(capsys, "summary", "saved")
+
+
+def test_summary_allocates_nothing(capsys):
+    before = sixloop.memory_stats()["requests"]
+    for style in ("table", "lecture"):
+        assert "fc" in run(capsys, "summary", "googlenet", "--style", style)
+    assert "peak of a training step" in run(capsys, "summary", "vgg19", "--batch", 32)
+    assert sixloop.memory_stats()["requests"] == before
+
+
+def test_summary_of_a_batch(capsys):
+    out = run(capsys, "summary", "lenet5", "--batch", 8, "--optimizer", "adam", "--measure")
+    assert "memory for a batch of 8, in bytes as allocated" in out
+    figures = dict(re.findall(r"^([a-z ]+?)  +([\d,]+) +[\d.]+ MiB$", out, re.MULTILINE))
+    memory = models.build("lenet5").summary(8, optimizer="adam").memory
+    assert figures["peak of a training step"] == f"{memory.training:,}"
+    assert figures["optimizer state"] == f"{memory.optimizer:,}"
+    assert "measured peak of a training step" in figures
+    assert "memory" not in run(capsys, "summary", "lenet5")
 
 
 def test_info(capsys):

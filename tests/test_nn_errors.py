@@ -355,6 +355,13 @@ RUNNING: dict[str, Case] = {
         ValueError,
         "ends in softmax, sigmoid or no activation; got one that ends in 'relu'",
     ),
+    "logits of outputs that differ": (
+        lambda: Model(VECTOR, [Dense(2, activation="softmax")(VECTOR), Dense(2)(VECTOR)])(
+            f32(1, 5), logits=True
+        ),
+        ValueError,
+        "need outputs that no layer reads and that end in the same activation; got [<symbolic",
+    ),
     "backward first": (
         lambda: model().backward(f32(2, 2)),
         RuntimeError,

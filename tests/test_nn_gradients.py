@@ -24,9 +24,14 @@ from sixloop.nn import (
     LocalResponseNorm,
     MaxPool2D,
     Model,
+    RadialBasis,
     Reshape,
+    ScaledTanh,
     Sequential,
+    SparseConv2D,
+    Subsample2D,
     ZeroPad2D,
+    ZeroPadChannels,
 )
 
 ACTIVATIONS = [
@@ -125,6 +130,12 @@ LAYERS: dict[str, Callable[[], Model]] = {
     "flatten": lambda: chain((3, 2, 2), Flatten()),
     "reshape": lambda: chain((3, 4, 2), Reshape((-1, 3, 2, 2))),
     "zero pad": lambda: chain((3, 4, 2), ZeroPad2D(((1, 2), (0, 3)))),
+    "zero pad channels": lambda: chain((2, 3, 2), ZeroPadChannels(3)),
+    "scaled tanh": lambda: chain((2, 3, 2), ScaledTanh(1.5, 0.7)),
+    "subsample": lambda: chain((5, 6, 3), Subsample2D((2, 3))),
+    "sparse conv": lambda: chain((4, 5, 3), SparseConv2D([[0, 2], [1], [2, 1, 0]], (2, 3))),
+    "radial basis": lambda: chain((5,), Dense(4), RadialBasis(3)),
+    "radial basis softmax": lambda: chain((5,), Dense(4), RadialBasis(3, activation="softmax")),
     "identity": lambda: chain((3, 4)),
 }
 
@@ -238,6 +249,31 @@ def test_gradient_from_logits(final: str | None, as_layer: bool) -> None:
     np.testing.assert_array_equal(model.backward(dz, from_logits=True), expected)
     for name, gradient in model.gradients().items():
         np.testing.assert_array_equal(gradient.numpy(), weights[name])
+
+
+def test_gradient_from_logits_of_several_outputs() -> None:
+    def model(final: str | None) -> Model:
+        image = Input((5,))
+        x = Dense(4, activation="relu", name="trunk")(image)
+        aside = Dense(3, name="aside")(x)
+        aside = aside if final is None else Activation(final)(aside)
+        return Model(image, [Dense(3, activation=final, name="end")(x), aside])
+
+    plain, soft = model(None), model("softmax")
+    assert soft.final_activation == "softmax" and plain.final_activation is None
+    rng = np.random.default_rng(2)
+    x, dzs = rng.random((4, 5), np.float32), list(rng.random((2, 4, 3), np.float32))
+    expected = plain(x, training=True)
+    for y, z in zip(soft(x), expected, strict=True):
+        np.testing.assert_array_equal(y, ops.softmax(z))
+    dx = plain.backward(dzs)
+    for logits in (False, True):
+        outputs = soft(x, training=True, logits=logits)
+        if logits:
+            np.testing.assert_array_equal(outputs, expected)
+        np.testing.assert_array_equal(soft.backward(dzs, from_logits=True), dx)
+        for name, gradient in soft.gradients().items():
+            np.testing.assert_array_equal(gradient.numpy(), plain.gradients()[name].numpy())
 
 
 def test_backward_after_inference_is_the_same_and_repeats() -> None:

@@ -28,6 +28,8 @@ def fill(name: str, shape: tuple[int, ...] = SHAPE, seed: int = 0, purpose: int 
         ("lecun_normal", 1 / 240),
         ("lecun_uniform", 1 / 240),
         ("normal", 0.05**2),
+        ("uniform", 0.05**2 / 3),
+        ("signs", 1.0),
     ],
 )
 def test_variance(name: str, variance: float) -> None:

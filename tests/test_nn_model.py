@@ -376,6 +376,10 @@ def test_final_activation() -> None:
     assert Model(x, Activation("sigmoid")(Dense(2)(x))).final_activation == "sigmoid"
     assert Model(x, Dense(2)(x)).final_activation is None
     assert Model(x, [y, y]).final_activation is None
+    assert Model(x, [y, Dense(3, activation="softmax")(x)]).final_activation == "softmax"
+    assert Model(x, [y, Dense(3, activation="sigmoid")(x)]).final_activation is None
+    assert Model(x, [y, Dense(3, activation="softmax")(y)]).final_activation is None
+    assert Model(x, [x, y]).final_activation is None
     assert Model(x, x).final_activation is None
 
 

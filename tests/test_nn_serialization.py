@@ -32,9 +32,14 @@ from sixloop.nn import (
     LocalResponseNorm,
     MaxPool2D,
     Model,
+    RadialBasis,
     Reshape,
+    ScaledTanh,
     Sequential,
+    SparseConv2D,
+    Subsample2D,
     ZeroPad2D,
+    ZeroPadChannels,
     serialization,
 )
 
@@ -45,10 +50,11 @@ def every_layer() -> Model:
     x = conv(Conv2D(4, 1, use_bias=False, kernel_initializer=initializers.normal(std=0.1))(image))
     x = Add(activation="relu")([x, conv(x)])
     x = LocalResponseNorm(3)(BatchNorm(momentum=0.5)(x))
-    x = Concat()([MaxPool2D(2)(x), AvgPool2D(2)(x)])
+    x = Concat()([MaxPool2D(2)(x), AvgPool2D(2)(x), ZeroPadChannels(1)(Subsample2D(2)(x))])
+    x = ScaledTanh()(SparseConv2D([[0, 8], [3], [4, 1]], 1)(x))
     x = Dropout(0.5)(ZeroPad2D((1, 0))(x))
     flat = Concat(axis=1)([Flatten()(Reshape((-1, 2))(x)), extra, GlobalAvgPool2D()(x)])
-    y = Dense(3, bias_initializer="ones")(flat)
+    y = RadialBasis(3)(Dense(5, bias_initializer="ones")(flat))
     return Model([image, extra], [Activation("softmax")(y), y], name="every layer")
 
 

@@ -20,7 +20,17 @@ import sixloop
 from sixloop import Trainer, losses, schedules
 from sixloop.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint
 from sixloop.data import ArrayDataset
-from sixloop.nn import BatchNorm, Conv2D, Dense, Dropout, Flatten, Input, MaxPool2D, Sequential
+from sixloop.nn import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    MaxPool2D,
+    Model,
+    Sequential,
+)
 from sixloop.optim import SGD, Adam
 from sixloop.trainer import NonFiniteLossError
 
@@ -645,3 +655,68 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     # First and last batch, the end of the epoch, and ten a second in between.
     assert shown.count("\r") < 150
     assert threading.active_count() == threads
+
+
+# ---------------------------------------------------------------------- models with several outputs
+
+
+def with_auxiliary(last: str | None = "softmax") -> Model:
+    image = Input((6,))
+    low = Dense(8, activation="relu", name="low")(image)
+    high = Dense(8, activation="relu", name="high")(low)
+    outputs = [
+        Dense(3, activation=last, name=name)(x)
+        for name, x in (("end", high), ("aux1", low), ("aux2", low))
+    ]
+    return Model(image, outputs)
+
+
+@pytest.mark.parametrize("last", ["softmax", None])
+def test_losses_of_auxiliary_outputs_are_added(last: str | None) -> None:
+    x, y = data(32)
+    model = with_auxiliary(last)
+    trainer = Trainer(model, SGD(0.5), auxiliary_weight=0.25)
+    before = {name: p.numpy().copy() for name, p in model.trainable_parameters().items()}
+    logits = model(x, training=True, logits=True)
+    found = [losses.get("cross_entropy")(z, y) for z in logits]
+    model.backward([found[0][1], 0.25 * found[1][1], 0.25 * found[2][1]])
+    gradients = {name: g.numpy().copy() for name, g in model.gradients().items()}
+    history = trainer.fit((x, y), epochs=1, batch_size=32, shuffle=False, verbose=0)
+    expected = found[0][0] + 0.25 * (found[1][0] + found[2][0])
+    assert history.history["loss"] == [pytest.approx(expected, rel=1e-6)]
+    for name, parameter in model.trainable_parameters().items():
+        step = before[name] - np.float32(0.5) * gradients[name]
+        np.testing.assert_allclose(parameter.numpy(), step, rtol=1e-6, atol=1e-7)
+
+
+def test_the_first_output_is_the_answer() -> None:
+    x, y = data()
+    model = with_auxiliary()
+    trainer = Trainer(model, Adam(0.02))
+    trainer.fit((x, y), epochs=20, validation=(x, y), verbose=0)
+    alone = Model(model.inputs, model.outputs[0])
+    figures = trainer.evaluate((x, y))
+    assert figures == Trainer(alone).evaluate((x, y))
+    assert figures["accuracy"] > 0.95
+    assert trainer.history.history["val_loss"][-1] == pytest.approx(figures["loss"], rel=1e-6)
+    np.testing.assert_array_equal(trainer.predict(x), alone(x))
+
+
+def test_auxiliary_weight_is_saved(tmp_path: Path) -> None:
+    Trainer(with_auxiliary(), auxiliary_weight=0.0).save(tmp_path / "a")
+    assert Trainer.resume(tmp_path / "a").auxiliary_weight == 0
+    assert Trainer(with_auxiliary()).auxiliary_weight == 0.3
+
+
+def test_outputs_that_are_no_auxiliary_ones() -> None:
+    a, b = Input((6,)), Input((6,))
+    h = Dense(3)(a)
+    for model, message in (
+        (Model([a, b], [h, Dense(3)(b)]), "one input; 'model' has 2"),
+        (Model(a, [h, Dense(4)(a)]), r"outputs of one shape, .* has \(N, 3\), \(N, 4\)"),
+        (Model(a, [h, Dense(3, activation="softmax")(a)]), "in the same activation; those of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Trainer(model)
+    with pytest.raises(ValueError, match="auxiliary_weight must be in"):
+        Trainer(with_auxiliary(), auxiliary_weight=-1)

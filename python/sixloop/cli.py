@@ -38,9 +38,21 @@ _DEFAULTS = {
     "cifar10": ("cifar_cnn", 8, 128),
     "": ("cifar_cnn", 10, 64),
 }
-# Peak learning rates; those of networks with batch normalisation are larger.
-_LEARNING_RATES = {"small_cnn": 0.1, "cifar_cnn": 0.1}
+# Peak learning rates by the beginning of the name: those of networks with batch normalisation are
+# larger, those of the deep ones without it smaller.
+_LEARNING_RATES = {
+    "small_cnn": 0.1,
+    "cifar_cnn": 0.1,
+    "resnet": 0.1,
+    "densenet": 0.1,
+    "alexnet": 0.01,
+    "zfnet": 0.01,
+    "vgg": 0.01,
+    "googlenet": 0.01,
+}
 _LEARNING_RATE = 0.05
+# What a run is begun with, and goes on with.
+_RUN_OPTIONS = ("model", "variant", "depth", "data", "epochs", "batch_size", "lr", "seed", "out")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +129,9 @@ def _train(options: argparse.Namespace) -> int:
         return INTERRUPTED
 
     figures = trainer.evaluate(held_out)
+    model = _without_auxiliary(model)
     digest = model.weights_sha256()
+    model.class_names = tuple(train.classes)
     model.save(out / "model")
     run["result"] = {**figures, "weights_sha256": digest}
     _write_run(out, run)
@@ -160,23 +174,17 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from sixloop.data import read_image
+    from sixloop import inspect
 
     _set_threads(options.threads)
     model, run = _load_model(options.model)
-    shape = model.input_shapes[0]
-    if len(model.inputs) != 1 or len(shape) != 3 or shape[2] not in (1, 3, 4):
-        raise ValueError(f"{options.model} takes no images: its inputs are {model.input_shapes}")
     count = model.output_shapes[0][-1]
-    names = run.get("classes") or [str(i) for i in range(count)]
+    names = model.class_names or run.get("classes") or [str(i) for i in range(count)]
     if len(names) != count:
         raise ValueError(f"{options.model} has {count} outputs, but {len(names)} class names")
-    size, channels = (shape[0], shape[1]), shape[2]
     width = max(len(file) for file in options.image)
     for file in options.image:
-        pixels = read_image(file, size=size, channels=channels)
-        x = pixels[None].astype(model.dtype) / 255
-        scores = np.asarray(model(x))[0]
+        scores = inspect.classify(model, [file], ten_crop=options.ten_crop)[0]
         order = np.argsort(-scores, kind="stable")[: options.top]
         shares = "  ".join(f"{names[i]} {scores[i]:.2%}" for i in order)
         print(f"{file:<{width}}  {names[order[0]]}  ({shares})")
@@ -184,15 +192,18 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _summary(options: argparse.Namespace) -> int:
-    from sixloop import models
+    from sixloop import inspect, models
 
     if options.model in models.list():
-        model = models.build(
-            options.model, classes=options.classes, input_shape=options.input_shape
+        model = models.define(
+            options.model,
+            classes=options.classes,
+            input_shape=options.input_shape,
+            **_network_options(vars(options)),
         )
-    elif options.classes is not None or options.input_shape is not None:
+    elif options.classes or options.input_shape or _network_options(vars(options)):
         raise ValueError(
-            f"--classes and --input-shape are for a network by name "
+            f"--classes, --input-shape, --variant and --depth are for a network by name "
             f"({', '.join(models.list())}); got {options.model}"
         )
     elif not Path(options.model).exists():
@@ -201,7 +212,18 @@ def _summary(options: argparse.Namespace) -> int:
         )
     else:
         model, _ = _load_model(options.model)
-    print(model.summary())
+    if options.style == "lecture":
+        for name in ("batch", "optimizer", "measure"):
+            if getattr(options, name):
+                raise ValueError(f"--style lecture has no memory; leave out --{name}")
+        print(inspect.format_lecture(model))
+    else:
+        if options.optimizer is not None and options.batch is None:
+            raise ValueError("--optimizer is for the memory of a batch; give --batch, too")
+        print(model.summary(options.batch, optimizer=options.optimizer, measure=options.measure))
+    if options.draw is not None:
+        inspect.draw_graph(model, options.draw)
+        print(f"graph drawn in {options.draw}")
     return 0
 
 
@@ -233,21 +255,26 @@ def _new_run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "format": "sixloop run",
         "model": model,
+        **_network_options(vars(options)),
         "data": name,
         "data_dir": options.data_dir and str(Path(options.data_dir).expanduser().resolve()),
         "epochs": options.epochs or epochs,
         "batch_size": options.batch_size or batch_size,
-        "lr": options.lr or _LEARNING_RATES.get(model, _LEARNING_RATE),
+        "lr": options.lr
+        or next((x for k, x in _LEARNING_RATES.items() if model.startswith(k)), _LEARNING_RATE),
         "seed": options.seed or 0,
         "out": options.out or str(Path("runs") / f"{label}-{model}"),
     }
 
 
+def _network_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given of the options that some networks have."""
+    return {key: given[key] for key in ("variant", "depth") if given.get(key) is not None}
+
+
 def _resumed_run(options: argparse.Namespace) -> dict[str, Any]:
     given = [
-        f"--{name.replace('_', '-')}"
-        for name in ("model", "data", "epochs", "batch_size", "lr", "seed", "out")
-        if getattr(options, name) is not None
+        f"--{name.replace('_', '-')}" for name in _RUN_OPTIONS if getattr(options, name) is not None
     ]
     if given:
         raise ValueError(f"--resume goes on with the run as it was begun; leave out {given[0]}")
@@ -263,7 +290,11 @@ def _new_trainer(run: dict[str, Any], train: ArrayDataset, callbacks: Sequence[A
     from sixloop import Trainer, models, optim, schedules
 
     model = models.build(
-        run["model"], classes=len(train.classes), input_shape=train.shape, seed=run["seed"]
+        run["model"],
+        classes=len(train.classes),
+        input_shape=train.shape,
+        seed=run["seed"],
+        **_network_options(run),
     )
     steps = run["epochs"] * train.batch_count(run["batch_size"])
     warmup = max(1, steps // 10)
@@ -323,8 +354,19 @@ def _load_model(path: str) -> tuple[Model, dict[str, Any]]:
     directory = Path(path)
     inner = next((d for d in ("model", "last") if (directory / d / "model.json").is_file()), None)
     if inner is not None and not (directory / "model.json").is_file():
-        return sixloop.load(directory / inner), _read_run(directory)
-    return sixloop.load(directory), _read_run(directory.resolve().parent)
+        return _without_auxiliary(sixloop.load(directory / inner)), _read_run(directory)
+    return _without_auxiliary(sixloop.load(directory)), _read_run(directory.resolve().parent)
+
+
+def _without_auxiliary(model: Model) -> Model:
+    """Return the part of a model that its first output needs: the others serve training alone."""
+    from sixloop.nn import Model
+
+    if len(model.outputs) == 1 or len(model.inputs) > 1:
+        return model
+    part = Model(model.inputs, model.outputs[0], name=model.name)
+    part.preprocessing, part.class_names = model.preprocessing, model.class_names
+    return part
 
 
 def _check_fit(model: Model, dataset: ArrayDataset, name: str) -> None:
@@ -409,7 +451,11 @@ _DATA_HELP = (
     "digits, mnist, fashion-mnist, cifar10, or a folder of images with one folder a class "
     "(in train and test, or a fifth is held out)"
 )
-_NETWORKS = "perceptron, mlp, lenet5, small_cnn or cifar_cnn"
+_NETWORKS = (
+    "perceptron, mlp, lenet5, small_cnn, cifar_cnn, alexnet, zfnet, vgg11, vgg13, vgg16, vgg19, "
+    "googlenet, resnet18, resnet34, resnet50, resnet101, resnet152, resnet_cifar, densenet121, "
+    "densenet169, densenet201, densenet161 or densenet264"
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -423,6 +469,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a network and save it")
     train.set_defaults(command=_train)
     train.add_argument("--model", metavar="NAME", help=f"{_NETWORKS}; default: by the data")
+    _add_network_options(train)
     train.add_argument("--data", metavar="NAME|PATH", help=f"{_DATA_HELP}; default: digits")
     _add_data_dir(train)
     train.add_argument("--epochs", type=_count, metavar="N", help="default: by the data")
@@ -461,19 +508,52 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
     _add_model(predict)
     predict.add_argument(
-        "image", metavar="IMAGE", nargs="+", help="resized to what the model takes"
+        "image",
+        metavar="IMAGE",
+        nargs="+",
+        help="prepared as the model was saved to be, else resized to what it takes",
     )
     predict.add_argument(
         "--top", type=_count, metavar="N", default=5, help="classes to show; default: 5"
+    )
+    predict.add_argument(
+        "--ten-crop",
+        action="store_true",
+        help="average over corners, middle and their mirror images",
     )
     _add_threads(predict)
 
     summary = commands.add_parser("summary", help="show the layers of a network or saved model")
     summary.set_defaults(command=_summary)
     summary.add_argument("model", metavar="NAME|MODEL", help=f"{_NETWORKS}, or a saved model")
-    summary.add_argument("--classes", type=_count, metavar="N", help="default: 10")
+    _add_network_options(summary)
+    summary.add_argument(
+        "--classes", type=_count, metavar="N", help="default: the network's own, 10 or 1000"
+    )
     summary.add_argument(
         "--input-shape", type=_image_shape, metavar="HxWxC", help="default: the network's own"
+    )
+    summary.add_argument(
+        "--batch", type=_count, metavar="N", help="show the memory that N samples take, too"
+    )
+    summary.add_argument(
+        "--optimizer",
+        metavar="NAME",
+        help="count its state: sgd, rmsprop, adam or adamw; default: none",
+    )
+    summary.add_argument(
+        "--measure", action="store_true", help="run a batch and measure the memory, too"
+    )
+    summary.add_argument(
+        "--style",
+        choices=("table", "lecture"),
+        default="table",
+        help="lecture: the few digits that slides print; default: table",
+    )
+    summary.add_argument(
+        "--draw",
+        metavar="FILE",
+        help="draw the graph into FILE.txt, FILE.dot or FILE.svg (SVG needs Graphviz)",
     )
 
     info = commands.add_parser("info", help="show version, instruction set and threads")
@@ -484,6 +564,18 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="directory of a training run or of a saved model"
+    )
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--variant",
+        metavar="V",
+        help="of networks that have several, such as modern, 1998 or caffe of lenet5; default: "
+        "the network's own",
+    )
+    parser.add_argument(
+        "--depth", type=_count, metavar="D", help="of resnet_cifar: 20, 32, 44, ...; default: 20"
     )
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import sixloop
 from sixloop import Tensor, _checks, ops
 
@@ -30,7 +32,9 @@ __all__ = [
     "lecun_uniform",
     "normal",
     "ones",
+    "signs",
     "stable_hash",
+    "uniform",
     "zeros",
 ]
 
@@ -122,6 +126,42 @@ class _Normal(Initializer):
 
 
 @dataclass(frozen=True)
+class _Uniform(Initializer):
+    limit: float
+
+    def __call__(
+        self, shape: tuple[int, ...], *, seed: int, purpose: int, dtype: str = "float32"
+    ) -> Tensor:
+        tensor: Tensor = ops.random_uniform(
+            shape, -self.limit, self.limit, seed=seed, purpose=purpose, dtype=dtype
+        )
+        return tensor
+
+    def config(self) -> dict[str, Any]:
+        return {"name": "uniform", "limit": self.limit}
+
+    def __repr__(self) -> str:
+        return f"uniform(limit={self.limit!r})"
+
+
+@dataclass(frozen=True)
+class _Signs(Initializer):
+    def __call__(
+        self, shape: tuple[int, ...], *, seed: int, purpose: int, dtype: str = "float32"
+    ) -> Tensor:
+        tensor = _Uniform(1.0)(shape, seed=seed, purpose=purpose, dtype=dtype)
+        values = tensor.numpy()
+        np.copysign(1.0, values, out=values)
+        return tensor
+
+    def config(self) -> str:
+        return "signs"
+
+    def __repr__(self) -> str:
+        return "'signs'"
+
+
+@dataclass(frozen=True)
 class _Constant(Initializer):
     value: float
 
@@ -182,6 +222,17 @@ def normal(mean: float = 0.0, std: float = 0.05) -> Initializer:
     return _Normal(mean, std)
 
 
+def uniform(limit: float = 0.05) -> Initializer:
+    """Uniform numbers within (-limit, limit)."""
+    limit = _checks.number("uniform", "limit", limit, low=0.0, open_low=True)
+    return _Uniform(limit)
+
+
+def signs() -> Initializer:
+    """-1 and 1, each with probability 1/2."""
+    return _Signs()
+
+
 def constant(value: float) -> Initializer:
     """The same number everywhere."""
     return _Constant(_checks.number("constant", "value", value))
@@ -207,6 +258,8 @@ _FACTORIES: dict[str, Callable[..., Initializer]] = {
         lecun_normal,
         lecun_uniform,
         normal,
+        uniform,
+        signs,
         zeros,
         ones,
         constant,

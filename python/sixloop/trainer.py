@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sixloop import _registry, checkpoint, losses, metrics, optim, schedules
+from sixloop import _checks, _registry, checkpoint, losses, metrics, ops, optim, schedules
 from sixloop.callbacks import Callback, Progress
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ class History:
     Attributes:
         history: lists by name ("loss", the metrics, the same with "val_" in front), one entry an
             epoch, NaN where an epoch has no such figure. The training figures are means over the
-            epoch while the weights changed, and "loss" has the L2 penalty in it; the validation
-            figures are of the weights at the end of the epoch, and have not.
+            epoch while the weights changed, and "loss" has the L2 penalty and the losses of
+            auxiliary outputs in it; the validation figures are of the weights at the end of the
+            epoch, and have not.
         epochs: their numbers, counted from 1.
     """
 
@@ -87,7 +88,11 @@ class _Run:
 
 
 class Trainer:
-    """Trains, evaluates and applies a model with one input and one output.
+    """Trains, evaluates and applies a model with one input.
+
+    Where the model has several outputs, the first is its answer, which metrics, `evaluate` and
+    `predict` take; the others, of the same shape, are auxiliary classifiers (Szegedy et al. 2014,
+    section 5): in training, their losses are added.
 
     Args:
         model: built with `seed` if it has no parameters yet.
@@ -106,6 +111,8 @@ class Trainer:
             `losses.L2Penalty` for the difference to `weight_decay`.
         device: "auto" or "cpu".
         seed: of initialisation, shuffling, dropout and augmentation (default 0).
+        auxiliary_weight: factor of the losses of the outputs after the first (default 0.3, that of
+            the paper).
 
     Attributes:
         step, epoch: optimizer steps and epochs that are complete.
@@ -130,6 +137,7 @@ class Trainer:
         l2: float = 0.0,
         device: str = "auto",
         seed: int = 0,
+        auxiliary_weight: float = 0.3,
     ) -> None:
         if device not in DEVICES:
             reason = "unknown device"
@@ -149,6 +157,9 @@ class Trainer:
         self.l2 = losses.L2Penalty(l2)
         self.device = device
         self.seed = seed
+        self.auxiliary_weight = _checks.number(
+            "Trainer", "auxiliary_weight", auxiliary_weight, low=0.0
+        )
 
         self.step = 0
         self.epoch = 0
@@ -316,8 +327,15 @@ class Trainer:
             if begin:
                 self._call(begin)
             x = np.asarray(x, dtype)
-            output = model(x, training=True, step=self.step, logits=drop)
+            outputs = model(x, training=True, step=self.step, logits=drop)
+            output = _first(outputs)
             loss, gradient = self.loss(output, y)
+            if len(model.outputs) > 1:
+                gradient = [gradient]
+                for auxiliary in outputs[1:]:
+                    more, of_more = self.loss(auxiliary, y)
+                    loss += self.auxiliary_weight * more
+                    gradient.append(ops.scale(of_more, self.auxiliary_weight))
             if not math.isfinite(loss):
                 raise self._non_finite(x, y, loss)
             model.backward(gradient, input_gradient=False, from_logits=drop)
@@ -325,6 +343,7 @@ class Trainer:
             if self.l2.l2:
                 loss += self.l2(parameters, gradients)
             self.optimizer.update(parameters, gradients, self.lr)
+            del gradients  # or they would still be there when the next backward makes new ones
             self.step += 1
             self.batch += 1
             _count(self._sums, "loss", loss * len(y), len(y))
@@ -418,7 +437,7 @@ class Trainer:
         sums: dict[str, list[float]] = {}
         dtype = np.dtype(self.model.dtype)
         for x, y in data.batches(batch_size):
-            output = self.model(np.asarray(x, dtype), logits=self._drop_activation)
+            output = _first(self.model(np.asarray(x, dtype), logits=self._drop_activation))
             loss, _ = self.loss(output, y)
             _count(sums, "loss", loss * len(y), len(y))
             for metric in self.metrics:
@@ -452,7 +471,8 @@ class Trainer:
         if len(x) == 0:
             return np.empty((0, *self.model.output_shapes[0]), dtype)
         outputs = [
-            np.asarray(self.model(np.asarray(batch, dtype))) for batch, _ in x.batches(batch_size)
+            np.asarray(_first(self.model(np.asarray(batch, dtype))))
+            for batch, _ in x.batches(batch_size)
         ]
         return outputs[0].copy() if len(outputs) == 1 else np.concatenate(outputs)
 
@@ -472,6 +492,7 @@ class Trainer:
             "metrics": [metric.config() for metric in self.metrics],
             "schedule": None if self.schedule is None else _registry.describe(self.schedule),
             "l2": self.l2.l2,
+            "auxiliary_weight": self.auxiliary_weight,
             "device": self.device,
             "seed": self.seed,
             "step": self.step,
@@ -532,6 +553,7 @@ class Trainer:
             )
         if metrics is None:
             metrics = [_again("metrics", saved, None) for saved in state["metrics"]]
+        weight = state.get("auxiliary_weight")
         trainer = cls(
             load(found.path, custom_layers),
             _again("optimizer", state["optimizer"], optimizer),
@@ -542,6 +564,7 @@ class Trainer:
             l2=state["l2"],
             device=device or state["device"],
             seed=state["seed"],
+            auxiliary_weight=0.3 if weight is None else weight,
         )
         trainer._load_optimizer(found)
         trainer.step = state["step"]
@@ -658,6 +681,8 @@ _STATE: dict[str, Callable[[Any], bool]] = {
     "metrics": lambda value: isinstance(value, list),
     "schedule": lambda value: value is None or isinstance(value, dict),
     "l2": lambda value: isinstance(value, float),
+    # 0.1 wrote none: its trainer took models with one output alone.
+    "auxiliary_weight": lambda value: value is None or isinstance(value, float),
     "device": lambda value: isinstance(value, str),
     "seed": _is_count,
     "step": _is_count,
@@ -708,13 +733,22 @@ def _metrics(given: Sequence[Any], loss: losses.Loss) -> list[metrics.Metric]:
 
 def _output_form(model: Model, loss: losses.Loss) -> tuple[bool, bool]:
     """Return whether the loss sees logits, and whether an activation is left out for that."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    if len(model.inputs) != 1:
         raise ValueError(
-            f"[Trainer] expected a model with one input and one output; {model.name!r} has "
-            f"{len(model.inputs)} and {len(model.outputs)}"
+            f"[Trainer] expected a model with one input; {model.name!r} has {len(model.inputs)}"
+        )
+    if len(set(model.output_shapes)) != 1:
+        raise ValueError(
+            f"[Trainer] expected outputs of one shape, the first and its auxiliary ones; "
+            f"{model.name!r} has {', '.join(map(_checks.show, model.output_shapes))}"
         )
     wanted = getattr(loss, "final_activation", None)
     last = model.final_activation
+    if len(model.outputs) > 1 and not model.ends_alike:
+        raise ValueError(
+            f"[Trainer] expected outputs that no layer reads and that end in the same activation; "
+            f"those of {model.name!r} differ"
+        )
     if last in getattr(loss, "refused_activations", ()):
         fitting = f"{wanted!r} or none" if wanted else "none"
         raise ValueError(
@@ -734,6 +768,10 @@ def _again(kind: str, saved: Any, given: Any) -> Any:
             f"give it again as {kind}="
         )
     return saved
+
+
+def _first(outputs: Any) -> Any:
+    return outputs[0] if isinstance(outputs, list) else outputs
 
 
 def _check_count(argument: str, value: int, low: int) -> int:

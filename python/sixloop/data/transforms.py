@@ -101,7 +101,7 @@ class _RandomCrop(Transform):
     draws = 2
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        h, w, c = _image_shape("random_crop", shape)
+        h, w, c = image_shape("random_crop", shape)
         if self.height > h + 2 * self.padding or self.width > w + 2 * self.padding:
             raise ValueError(
                 f"[random_crop] the window must fit into the padded image; got window "
@@ -132,7 +132,7 @@ class _HorizontalFlip(Transform):
     draws = 1
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return _image_shape("horizontal_flip", shape)
+        return image_shape("horizontal_flip", shape)
 
     def __call__(self, x: NDArray[Any], bits: Bits) -> NDArray[Any]:
         # 53 bits, the precision of the probability, make a uniform number in [0, 1).
@@ -165,7 +165,8 @@ class _Normalize(Transform):
         return flat.reshape(x.shape)
 
 
-def _image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+def image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (H, W, C) of a sample, or raise ValueError in the name of a transform."""
     if len(shape) != 3:
         raise ValueError(f"[{name}] expected images of shape (H, W, C); got samples of {shape}")
     return shape[0], shape[1], shape[2]

@@ -14,16 +14,19 @@ from sixloop.nn.layer import Input
 from sixloop.nn.layer import Layer as Layer
 from sixloop.nn.layer import ParameterSpec as ParameterSpec
 from sixloop.nn.layer import Symbol as Symbol
+from sixloop.nn.lenet import RadialBasis, ScaledTanh, SparseConv2D, Subsample2D
 from sixloop.nn.merge import Add, Concat
-from sixloop.nn.model import Model, Sequential
+from sixloop.nn.model import Model
 from sixloop.nn.normalization import BatchNorm, LocalResponseNorm
 from sixloop.nn.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from sixloop.nn.sequential import Sequential
 from sixloop.nn.serialization import load as load
 from sixloop.nn.serialization import model_from_config as model_from_config
-from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D
+from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D, ZeroPadChannels
+from sixloop.nn.torch_weights import load_torch_state_dict as load_torch_state_dict
 
-# Only what builds a network: `load` and the parts for layers of one's own (Layer, Context,
-# ParameterSpec, Symbol, model_from_config) keep their module's name in front.
+# Only what builds a network: `load`, `load_torch_state_dict` and the parts for layers of one's own
+# (Layer, Context, ParameterSpec, Symbol, model_from_config) keep their module's name in front.
 __all__ = [
     "Activation",
     "Add",
@@ -39,7 +42,12 @@ __all__ = [
     "LocalResponseNorm",
     "MaxPool2D",
     "Model",
+    "RadialBasis",
     "Reshape",
+    "ScaledTanh",
     "Sequential",
+    "SparseConv2D",
+    "Subsample2D",
     "ZeroPad2D",
+    "ZeroPadChannels",
 ]

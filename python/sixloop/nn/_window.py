@@ -17,6 +17,12 @@ def image(layer: str, sample: Shape) -> tuple[int, int, int]:
     return height, width, channels
 
 
+def spans(kernel: Pair, dilation: Pair) -> Pair:
+    """Returns height and width of the pixels that a window covers, those between its cells too."""
+    (kh, kw), (dh, dw) = kernel, dilation
+    return dh * (kh - 1) + 1, dw * (kw - 1) + 1
+
+
 def check_fit(
     what: str,
     size: Pair,
@@ -39,14 +45,14 @@ def check_fit(
             with a ceiling and has none.
     """
     pads = ops.resolve_padding(size, kernel, strides, dilation, padding)
-    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    free = [n + sum(pad) - span for n, pad, span in zip(size, pads, spans, strict=True)]
+    span = spans(kernel, dilation)
+    free = [n + sum(pad) - reach for n, pad, reach in zip(size, pads, span, strict=True)]
     window = f"the {kernel[0]}x{kernel[1]} {what}"
     if max(dilation) > 1:
-        window += f" with dilation {dilation} (spanning {spans[0]}x{spans[1]})"
+        window += f" with dilation {dilation} (spanning {span[0]}x{span[1]})"
     sums = [
-        _arithmetic(n, sum(pad), span, stride)
-        for n, pad, span, stride in zip(size, pads, spans, strides, strict=True)
+        _arithmetic(n, sum(pad), reach, stride)
+        for n, pad, reach, stride in zip(size, pads, span, strides, strict=True)
     ]
     for axis in range(2):
         if free[axis] < 0:
@@ -55,7 +61,7 @@ def check_fit(
                 f"{window} does not fit the {size[0]}x{size[1]} input with padding {padding!r}: "
                 f"{AXES[axis]} {sums[axis]} < 1; nearest fix: pad {AXES[axis]} by {missing} more"
                 + (' or padding="same"' if padding != "same" else "")
-                + f", or a window that spans at most {spans[axis] - missing}"
+                + f", or a window that spans at most {span[axis] - missing}"
             )
     if strict and padding != "same" and any(f % s for f, s in zip(free, strides, strict=True)):
         floors = "x".join(str(f // s + 1) for f, s in zip(free, strides, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sixloop import ops
 from sixloop._checks import Shape
 from sixloop.nn import _epilogue
-from sixloop.nn.layer import Context, Layer
+from sixloop.nn.layer import Context, Footprint, Layer
 from sixloop.ops import Array
 
 
@@ -37,6 +37,9 @@ class Activation(Layer):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(is_activation=True)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sixloop import _checks, initializers, ops
 from sixloop._checks import PaddingLike, PairLike, Shape, show
 from sixloop.initializers import InitializerLike
-from sixloop.nn import _epilogue, _window
-from sixloop.nn.layer import Context, Layer, ParameterSpec
+from sixloop.nn import _epilogue, _scratch, _window
+from sixloop.nn.layer import Context, Footprint, Layer, ParameterSpec, Scratch, Window
 from sixloop.ops import Array
 
 ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4")
@@ -113,6 +113,36 @@ class Conv2D(Layer):
         oh, ow, filters = self.output_shape(*shapes)
         kh, kw, channels, _ = self._weight_shape(shapes[0][2])
         return oh * ow * filters * kh * kw * channels
+
+    def window(self, *shapes: Shape) -> Window:
+        height, width = _window.spans(self.kernel_size, self.dilation)
+        return Window((height, width), self.strides)
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(keeps_inputs=True, skips_unneeded=True)
+
+    def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
+        height, width, channels = shapes[0]
+        oh, ow, filters = self.output_shape(*shapes)
+        pads = ops.resolve_padding(
+            (height, width), self.kernel_size, self.strides, self.dilation, self.padding
+        )
+        call = _scratch.Convolution(
+            n=batch,
+            h=height,
+            w=width,
+            c=channels,
+            oh=oh,
+            ow=ow,
+            o=filters,
+            kernel=self.kernel_size,
+            itemsize=itemsize,
+            groups=self.groups,
+            strides=self.strides,
+            dilation=self.dilation,
+            pads=pads,
+        )
+        return _scratch.of_convolution(call, self.algorithm)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs

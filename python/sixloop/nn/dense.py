@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from sixloop import _checks, initializers, ops
 from sixloop._checks import Shape, show
 from sixloop.initializers import InitializerLike
-from sixloop.nn import _epilogue
-from sixloop.nn.layer import Context, Layer, ParameterSpec
+from sixloop.nn import _epilogue, _scratch
+from sixloop.nn.layer import Context, Footprint, Layer, ParameterSpec, Scratch
 from sixloop.ops import Array
 
 
@@ -62,6 +63,15 @@ class Dense(Layer):
 
     def multiply_adds(self, *shapes: Shape) -> int:
         return shapes[0][0] * self.units
+
+    def window(self, *shapes: Shape) -> Literal["all"]:
+        return "all"
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(keeps_inputs=True, skips_unneeded=True)
+
+    def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
+        return _scratch.of_product(batch, shapes[0][0], self.units, itemsize)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs

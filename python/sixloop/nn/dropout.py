@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sixloop import _checks, ops
 from sixloop._checks import Shape
-from sixloop.nn.layer import Context, Layer
+from sixloop.nn.layer import Context, Footprint, Layer
 from sixloop.ops import Array
 
 
@@ -31,6 +31,9 @@ class Dropout(Layer):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(is_view=not (training and self.rate > 0.0))
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs

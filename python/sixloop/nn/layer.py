@@ -7,12 +7,12 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from sixloop import Tensor, _checks, initializers, ops
-from sixloop._checks import Shape
+from sixloop._checks import Pair, Shape
 from sixloop.ops import Array
 
 
@@ -23,12 +23,55 @@ class ParameterSpec:
     Args:
         shape: its shape.
         initializer: fills it when the model is built.
-        trainable: False for running statistics, which no optimizer updates.
+        trainable: False for running statistics and whatever else no optimizer updates.
     """
 
     shape: Shape
     initializer: initializers.Initializer
     trainable: bool = True
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Which arrays one call of a layer makes and keeps: what ``summary`` computes memory from.
+
+    The activation that ``layer.activation`` names counts on top of it: its output, or what it is
+    given, stays for backward, which makes one more array of the output's size.
+
+    Attributes:
+        is_view: the output is the input's memory, and the input's gradient that of the output.
+        keeps_inputs: backward reads the inputs.
+        kept_elements: sizes of further arrays that stay for backward, whatever the batch.
+        kept_outputs: number of further arrays of the output's size that stay for backward.
+        extra_outputs: arrays of the output's size that forward holds besides it for a moment.
+        shares_gradient: all inputs get the same array as gradient.
+        skips_unneeded: a gradient that no trainable parameter needs is not computed.
+        is_activation: the activation is all that the layer computes.
+    """
+
+    is_view: bool = False
+    keeps_inputs: bool = False
+    kept_elements: tuple[int, ...] = ()
+    kept_outputs: int = 0
+    extra_outputs: int = 0
+    shares_gradient: bool = False
+    skips_unneeded: bool = False
+    is_activation: bool = False
+
+
+class Scratch(NamedTuple):
+    """Bytes, as allocated, that one call needs for a moment, besides inputs and results."""
+
+    forward: int = 0
+    grad_weight: int = 0
+    grad_input: int = 0
+
+
+class Window(NamedTuple):
+    """Input pixels that an output pixel depends on, and the step to the next one, as (h, w)."""
+
+    span: Pair = (1, 1)
+    strides: Pair = (1, 1)
 
 
 class Context:
@@ -152,6 +195,7 @@ class Layer:
     A layer of your own overrides ``output_shape``, ``forward`` and ``backward``, and
     ``parameter_specs`` when it has parameters. Every argument of its ``__init__`` must be an
     attribute of the same name: ``config`` and ``repr`` read them. Shapes are those of one sample.
+    ``multiply_adds``, ``window``, ``footprint`` and ``scratch`` are what the summary counts by.
 
     Attributes:
         name: the name given, or the one its first model gave it ("conv2d_1"), or None before that.
@@ -179,6 +223,27 @@ class Layer:
     def multiply_adds(self, *shapes: Shape) -> int:
         """Returns the multiply-adds of one sample (convolution and dense layers only)."""
         return 0
+
+    def window(self, *shapes: Shape) -> Window | Literal["all"]:
+        """Returns what part of its input an output value depends on; by default its own place.
+
+        "all" is the whole image.
+        """
+        return Window()
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        """Returns which arrays a call makes and keeps; by default the inputs stay for backward."""
+        return Footprint(is_view=self.is_view, keeps_inputs=not self.is_view)
+
+    def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
+        """Returns the memory that a call gives back before it returns; by default none.
+
+        Args:
+            batch: number of samples.
+            itemsize: bytes of an element.
+            shapes: of the inputs, of one sample.
+        """
+        return Scratch()
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         """Returns the output [N, ...]; keep in ``ctx`` what backward needs if ``ctx.saving``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sixloop import _checks, ops
 from sixloop._checks import Shape, show
 from sixloop.nn import _epilogue
-from sixloop.nn.layer import Context, Layer
+from sixloop.nn.layer import Context, Footprint, Layer
 from sixloop.ops import Array
 
 
@@ -33,6 +33,9 @@ class Add(Layer):
                 + _projection_hint(shapes)
             )
         return shapes[0]
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(extra_outputs=int(len(shapes) > 2), shares_gradient=True)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         total, *others = inputs
@@ -85,6 +88,9 @@ class Concat(Layer):
             )
         total = sum(shape[axis] for shape in shapes)
         return (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint()
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         axis = 1 + self._sample_axis(len(inputs[0].shape) - 1)

@@ -15,7 +15,6 @@ from sixloop import Tensor, _checks, initializers, ops
 from sixloop._checks import Shape, show
 from sixloop.nn.layer import (
     Context,
-    Input,
     Layer,
     Node,
     ParameterSpec,
@@ -26,7 +25,9 @@ from sixloop.nn.layer import (
 from sixloop.ops import Array
 
 if TYPE_CHECKING:
+    from sixloop.data import Preprocessing
     from sixloop.nn.summary import Summary
+    from sixloop.optim import Optimizer
 
 LOGIT_ACTIVATIONS = ("softmax", "sigmoid")
 _FLOATS = ("float32", "float64")
@@ -34,7 +35,7 @@ _FLOATS = ("float32", "float64")
 Symbols = Symbol | list[Symbol] | tuple[Symbol, ...]
 
 
-class _Step:
+class Step:
     """One call of a layer in the order of execution; arrays live in numbered slots.
 
     Attributes:
@@ -97,6 +98,11 @@ class Model:
     Attributes:
         layers: the layers in order of execution, each once.
         input_shapes, output_shapes: shapes of one sample, without the batch axis.
+        steps: the calls of layers in the order of execution.
+        output_slots: which of the steps' slots are outputs.
+        preprocessing: how an image becomes an input, for ``inspect.classify`` and the command
+            ``predict``; None by default. Set it, and it is saved with the model.
+        class_names: what the outputs stand for, in their order; None by default. Saved, too.
 
     Raises:
         ValueError: an output depends on an ``Input`` that is not among the inputs, an input that
@@ -131,6 +137,8 @@ class Model:
         self._trainable: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] | None = None
         self._call: _Call | None = None
+        self.preprocessing: Preprocessing | None = None
+        self.class_names: tuple[str, ...] | None = None
 
     # ---- running -------------------------------------------------------------------------------
 
@@ -151,14 +159,15 @@ class Model:
                 inputs. NumPy arrays give NumPy arrays, any ``Tensor`` gives Tensors. N may be 0.
             training: dropout drops, batch normalisation uses and follows the batch's statistics.
             step: number of the training step, from which the dropout masks follow.
-            logits: leave out the softmax or sigmoid at the end, for a loss that takes logits.
+            logits: leave out the softmax or sigmoid at the end, for a loss that takes logits; with
+                several outputs, that of each.
 
         Returns:
             The output [N, *output_shape], or a list of them for several outputs.
 
         Raises:
             ValueError, TypeError: an input of the wrong shape or dtype, or logits of a model that
-                has several outputs or ends in another activation.
+                ends in another activation, or whose outputs end differently or are read by layers.
         """
         values = list(x) if isinstance(x, (list, tuple)) else [x]
         if values and all(isinstance(value, Symbol) for value in values):
@@ -218,17 +227,18 @@ class Model:
             assert tape is not None
         else:
             self._call = None
-        if from_logits and tape:
-            last = tape[-1]
-            assert last is not None
-            last.linear, last.epilogue = True, None
+        if from_logits:
+            for step, ctx in zip(self.steps, tape, strict=True):
+                if step.output in self._heads:
+                    assert ctx is not None
+                    ctx.linear, ctx.epilogue = True, None
         collected: dict[str, Tensor] = {}
         self._gradients = collected
-        slots: list[Array | None] = [None] * (len(self.inputs) + len(self._steps))
-        for slot, gradient in zip(self._output_slots, gradients, strict=True):
+        slots: list[Array | None] = [None] * (len(self.inputs) + len(self.steps))
+        for slot, gradient in zip(self.output_slots, gradients, strict=True):
             _accumulate(slots, slot, gradient)
-        for index in range(len(self._steps) - 1, -1, -1):
-            step = self._steps[index]
+        for index in range(len(self.steps) - 1, -1, -1):
+            step = self.steps[index]
             ctx, tape[index] = tape[index], None
             dy, slots[step.output] = slots[step.output], None
             if dy is None or ctx is None or not (input_gradient or step.useful):
@@ -251,6 +261,11 @@ class Model:
             result = [_numpy(dx) for dx in result]
         return result[0] if len(result) == 1 else result
 
+    def release(self) -> None:
+        """Frees what the last call keeps for backward, and the gradients of the last backward."""
+        self._call = None
+        self._gradients = None
+
     def first_non_finite(self, x: Any) -> str | None:
         """Returns the name of the first layer whose output has a NaN or an infinity, or None.
 
@@ -263,8 +278,8 @@ class Model:
         for name, array in zip(self.input_names, arrays, strict=True):
             if not np.isfinite(_numpy(array)).all():
                 return name
-        slots: list[Any] = [*arrays, *[None] * len(self._steps)]
-        for step in self._steps:
+        slots: list[Any] = [*arrays, *[None] * len(self.steps)]
+        for step in self.steps:
             inputs = [slots[i] for i in step.inputs]
             slots[step.output] = y = step.layer.forward(Context(), *inputs, training=False)
             if not np.isfinite(_numpy(y)).all():
@@ -382,11 +397,19 @@ class Model:
 
     @property
     def final_activation(self) -> str | None:
-        """Name of the activation at the end of a model with one output, otherwise None."""
-        if len(self.outputs) != 1 or self.outputs[0].node is None or not self._steps:
-            return None
-        activation = getattr(self._steps[-1].layer, "activation", None)
-        return activation if isinstance(activation, str) else None
+        """Name of the activation that the model ends in: of each output, if they have the same."""
+        ends = {_activation(step.layer) for step in self.steps if step.output in self._heads}
+        return ends.pop() if ends else None
+
+    @property
+    def ends_alike(self) -> bool:
+        """Whether all outputs end in the same activation, or in none, and no layer reads one."""
+        return bool(self._heads)
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether the model ends in a softmax or sigmoid that ``logits=True`` leaves out."""
+        return self.final_activation in LOGIT_ACTIVATIONS
 
     def get_layer(self, name: str) -> Layer:
         """Returns the layer of this name; a ``ValueError`` lists the names."""
@@ -397,11 +420,27 @@ class Model:
         """Returns the name of a layer in this model, which its parameters begin with."""
         return self._names[id(layer)]
 
-    def summary(self) -> Summary:
-        """Returns a table of the layers: ``print(model.summary())``."""
+    def summary(
+        self,
+        batch: int | None = None,
+        *,
+        optimizer: str | Optimizer | None = None,
+        measure: bool = False,
+    ) -> Summary:
+        """Returns a table of the layers: ``print(model.summary())``.
+
+        Args:
+            batch: also compute the memory that a batch of so many samples takes; default None.
+            optimizer: whose state counts then, an Optimizer or its name; default none.
+            measure: also run the model on such a batch and measure; this builds it, and resets
+                ``sixloop.memory_stats()["peak"]``. Needs ``batch``; default False.
+
+        Raises:
+            ValueError, TypeError: a batch below 1, an unknown optimizer, measure without batch.
+        """
         from sixloop.nn.summary import summarize
 
-        return summarize(self)
+        return summarize(self, batch, optimizer=optimizer, measure=measure)
 
     def config(self) -> dict[str, Any]:
         """Returns the architecture as JSON-able values, for ``model_from_config``."""
@@ -418,8 +457,8 @@ class Model:
                 }
                 for layer in self.layers
             ],
-            "calls": [{"layer": step.name, "inputs": list(step.inputs)} for step in self._steps],
-            "outputs": list(self._output_slots),
+            "calls": [{"layer": step.name, "inputs": list(step.inputs)} for step in self.steps],
+            "outputs": list(self.output_slots),
         }
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -541,7 +580,7 @@ class Model:
             assert symbol.node is not None
             return slot_of_node[symbol.node.index]
 
-        self._steps: list[_Step] = []
+        self.steps: list[Step] = []
         calls: dict[str, int] = {}
         for node in self.nodes:
             name = self.layer_name(node.layer)
@@ -549,18 +588,18 @@ class Model:
             purpose = initializers.stable_hash(f"{name}/call {calls[name]}")
             inputs = tuple(slot(symbol) for symbol in node.inputs)
             output = slot_of_node[node.index]
-            self._steps.append(_Step(node.layer, name, inputs, output, purpose))
-        self._output_slots = [slot(symbol) for symbol in self.outputs]
+            self.steps.append(Step(node.layer, name, inputs, output, purpose))
+        self.output_slots = [slot(symbol) for symbol in self.outputs]
         self._specs = {
             f"{self.layer_name(layer)}.{key}": spec
             for layer in self.layers
             for key, spec in layer.specs.items()
         }
 
-        last_read: dict[int, _Step] = {}
+        last_read: dict[int, Step] = {}
         leads: set[int] = set()
-        kept = set(self._output_slots)
-        for step in self._steps:
+        kept = set(self.output_slots)
+        for step in self.steps:
             last_read.update((i, step) for i in step.inputs)
             step.before = tuple(i in leads for i in step.inputs)
             own = any(spec.trainable for spec in step.layer.specs.values())
@@ -570,19 +609,23 @@ class Model:
         for i, step in last_read.items():
             if i not in kept:
                 step.release.append(i)
+        # The outputs whose last activation can be left out: no layer reads them, and all end alike.
+        ends = {_activation(step.layer) for step in self.steps if step.output in kept}
+        alone = len(kept) == len(self.outputs) and kept.isdisjoint(last_read)
+        alike = len(ends) == 1 and min(kept) >= len(self.inputs)
+        self._heads = frozenset(kept) if alone and alike else frozenset()
 
     def _forward(
         self, arrays: list[Array], *, training: bool, step: int, linear: bool, saving: bool
     ) -> tuple[list[Array], list[Context | None] | None]:
-        slots: list[Any] = [*arrays, *[None] * len(self._steps)]
+        slots: list[Any] = [*arrays, *[None] * len(self.steps)]
         tape: list[Context | None] | None = [] if saving else None
-        last = len(slots) - 1
         inputs: list[Any] = []
         ctx = Context()
-        for call in self._steps:
+        for call in self.steps:
             ctx = Context(
                 saving=saving,
-                linear=linear and call.output == last,
+                linear=linear and call.output in self._heads,
                 seed=self.seed,
                 purpose=call.purpose,
                 step=step,
@@ -593,7 +636,7 @@ class Model:
                 slots[slot] = None
             if tape is not None:
                 tape.append(ctx)
-        outputs = [slots[i] for i in self._output_slots]
+        outputs = [slots[i] for i in self.output_slots]
         # The caller may write to what it gets, but not into the inputs or what a layer has saved.
         # A single output that its layer neither saved nor was given is nobody else's.
         if saving and (len(outputs) > 1 or ctx.epilogue is not None):
@@ -611,9 +654,9 @@ class Model:
                 f"got {_shapes(shapes)}"
             )
         slots = [*symbols]
-        for step in self._steps:
+        for step in self.steps:
             slots.append(step.layer(*[slots[i] for i in step.inputs]))
-        outputs = [slots[i] for i in self._output_slots]
+        outputs = [slots[i] for i in self.output_slots]
         return outputs[0] if len(outputs) == 1 else outputs
 
     # ---- checks --------------------------------------------------------------------------------
@@ -698,59 +741,16 @@ class Model:
 
     def _check_logits(self) -> None:
         final = self.final_activation
-        if len(self.outputs) != 1 or final not in (None, *LOGIT_ACTIVATIONS):
-            ends = f"{len(self.outputs)} outputs" if len(self.outputs) > 1 else f"ends in {final!r}"
+        if len(self.outputs) > 1 and not self._heads:
             raise ValueError(
-                f"[{self.name}] logits are those of a model with one output that ends in softmax, "
-                f"sigmoid or no activation; got one that {ends}"
+                f"[{self.name}] logits of several outputs need outputs that no layer reads and "
+                f"that end in the same activation; got {self.outputs}"
             )
-
-
-class Sequential(Model):
-    """A model whose layers follow each other.
-
-    Args:
-        layers: an ``Input`` and then the layers in order; the ``Input`` may be left out if
-            ``input_shape`` is given.
-        input_shape: shape of one sample.
-        name: as for ``Model``.
-
-    Raises:
-        ValueError, TypeError: no input shape, an empty list, or anything that ``Model`` raises.
-    """
-
-    def __init__(
-        self,
-        layers: Sequence[Input | Layer | Model],
-        input_shape: int | tuple[int, ...] | list[int] | None = None,
-        name: str = "sequential",
-    ) -> None:
-        tag = _checks.text("Sequential", "name", name)
-        if not isinstance(layers, (list, tuple)):
-            raise TypeError(f"[{tag}] layers must be a list; got {type(layers).__name__}")
-        rest: list[Any] = list(layers)
-        if rest and isinstance(rest[0], Input):
-            first = rest.pop(0)
-            if input_shape is not None and _checks.shape(tag, input_shape) != first.shape:
-                raise ValueError(
-                    f"[{tag}] input_shape {input_shape!r} contradicts {first!r}: give one of them"
-                )
-        elif input_shape is not None:
-            first = Input(input_shape)
-        else:
+        if final not in (None, *LOGIT_ACTIVATIONS):
             raise ValueError(
-                f"[{tag}] the first item must be Input(shape=...), from which all other shapes "
-                "follow; or give input_shape="
+                f"[{self.name}] logits are those of a model that ends in softmax, sigmoid or no "
+                f"activation; got one that ends in {final!r}"
             )
-        x: Any = first
-        for index, layer in enumerate(rest, len(layers) - len(rest)):
-            if not isinstance(layer, (Layer, Model)):
-                raise TypeError(
-                    f"[{tag}] layers[{index}] must be a layer or a model; "
-                    f"got {type(layer).__name__}"
-                )
-            x = layer(x)
-        super().__init__(first, x, name=tag)
 
 
 def _accumulate(slots: list[Array | None], slot: int, gradient: Array | None) -> None:
@@ -769,6 +769,11 @@ def _separate(results: list[Array], given: Sequence[Array | None]) -> None:
         if any(np.may_share_memory(_numpy(array), other) for other in others):
             results[i] = array.copy()
         others.append(_numpy(results[i]))
+
+
+def _activation(layer: Layer) -> str | None:
+    activation = getattr(layer, "activation", None)
+    return activation if isinstance(activation, str) else None
 
 
 def _numpy(array: Array) -> Any:

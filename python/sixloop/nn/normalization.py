@@ -9,7 +9,7 @@ import numpy as np
 from sixloop import _checks, initializers, ops
 from sixloop._checks import Shape
 from sixloop.nn import _epilogue, _window
-from sixloop.nn.layer import Context, Layer, ParameterSpec
+from sixloop.nn.layer import Context, Footprint, Layer, ParameterSpec
 from sixloop.ops import Array
 
 
@@ -63,6 +63,10 @@ class BatchNorm(Layer):
             "running_mean": ParameterSpec(channels, zeros, trainable=False),
             "running_variance": ParameterSpec(channels, ones, trainable=False),
         }
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        channels = shapes[0][-1]
+        return Footprint(keeps_inputs=True, kept_elements=(channels, channels) if training else ())
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sixloop import _checks, ops
 from sixloop._checks import PaddingLike, PairLike, Shape
 from sixloop.nn import _window
-from sixloop.nn.layer import Context, Layer
+from sixloop.nn.layer import Context, Footprint, Layer, Window
 from sixloop.ops import Array
 
 
@@ -35,6 +37,9 @@ class _Pool2D(Layer):
             padding=self.padding,
         )
         return oh, ow, channels
+
+    def window(self, *shapes: Shape) -> Window:
+        return Window(self.pool_size, self.strides)
 
 
 class MaxPool2D(_Pool2D):
@@ -80,6 +85,9 @@ class AvgPool2D(_Pool2D):
         ValueError, TypeError: bad argument, or a pool that does not fit (when called).
     """
 
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint()
+
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
         ctx.saved = x.shape
@@ -105,6 +113,12 @@ class GlobalAvgPool2D(Layer):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return (_window.image("GlobalAvgPool2D", shapes[0])[2],)
+
+    def window(self, *shapes: Shape) -> Literal["all"]:
+        return "all"
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint()
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs

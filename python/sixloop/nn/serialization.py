@@ -22,11 +22,12 @@ from sixloop.nn.conv import Conv2D
 from sixloop.nn.dense import Dense
 from sixloop.nn.dropout import Dropout
 from sixloop.nn.layer import Input, Layer, snake_case
+from sixloop.nn.lenet import RadialBasis, ScaledTanh, SparseConv2D, Subsample2D
 from sixloop.nn.merge import Add, Concat
 from sixloop.nn.model import Model
 from sixloop.nn.normalization import BatchNorm, LocalResponseNorm
 from sixloop.nn.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
-from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D
+from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D, ZeroPadChannels
 
 FORMAT = "sixloop.model"
 VERSION = 1
@@ -52,8 +53,13 @@ LAYERS: dict[str, type[Layer]] = {
         GlobalAvgPool2D,
         LocalResponseNorm,
         MaxPool2D,
+        RadialBasis,
         Reshape,
+        ScaledTanh,
+        SparseConv2D,
+        Subsample2D,
         ZeroPad2D,
+        ZeroPadChannels,
     )
 }
 
@@ -81,6 +87,7 @@ def save(model: Model, path: str | PathLike[str]) -> None:
         "version": VERSION,
         "dtype": model.dtype,
         "seed": model.seed,
+        **_use(model),
         "model": model.config(),
     }
     text = _layout(document, levels=3) + "\n"
@@ -138,6 +145,7 @@ def load(path: str | PathLike[str], custom_layers: Iterable[type[Layer]] = ()) -
         _checks.choice("dtype", "dtype", dtype, _DTYPES.values())
         seed = _entry(document, "seed", int, "the document")
         model = model_from_config(_entry(document, "model", dict, "the document"), custom_layers)
+        _set_use(model, document)
     except ValueError as error:
         raise ValueError(f"[load] {file}: {error}") from None
     values = _read_weights(directory / WEIGHTS_FILE, _Expected(model, dtype, strict=True))
@@ -147,6 +155,35 @@ def load(path: str | PathLike[str], custom_layers: Iterable[type[Layer]] = ()) -
     except ValueError as error:
         raise ValueError(f"[load] {file}: {error}") from None
     return model
+
+
+def _use(model: Model) -> dict[str, Any]:
+    """Returns the entries that say how a model is applied; none for what it does not have."""
+    entries: dict[str, Any] = {}
+    if model.preprocessing is not None:
+        entries["preprocessing"] = model.preprocessing.config()
+    if model.class_names is not None:
+        entries["class_names"] = list(model.class_names)
+    return entries
+
+
+def _set_use(model: Model, document: Mapping[str, Any]) -> None:
+    where = "the document"
+    if "preprocessing" in document:
+        from sixloop.data import preprocessing_from_config
+
+        description = _entry(document, "preprocessing", dict, where)
+        model.preprocessing = preprocessing_from_config(description)
+    if "class_names" in document:
+        names = _entry(document, "class_names", list, where)
+        for name in names:
+            _expect(name, str, '"class_names"')
+        count = model.output_shapes[0][-1]
+        if len(names) != count:
+            raise ValueError(
+                f'"class_names" must have a name for each of the {count} outputs; got {len(names)}'
+            )
+        model.class_names = tuple(names)
 
 
 def load_weights(model: Model, source: Source, strict: bool = True) -> tuple[list[str], list[str]]:

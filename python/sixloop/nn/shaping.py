@@ -1,13 +1,15 @@
-"""Layers that change the shape: Flatten, Reshape, ZeroPad2D."""
+"""Layers that change the shape: Flatten, Reshape, ZeroPad2D, ZeroPadChannels."""
 
 from __future__ import annotations
 
 import math
 
+import sixloop
 from sixloop import _checks, ops
 from sixloop._checks import PaddingLike, Shape, show
 from sixloop.nn import _window
-from sixloop.nn.layer import Context, Layer
+from sixloop.nn._scratch import allocated
+from sixloop.nn.layer import Context, Footprint, Layer, Scratch
 from sixloop.ops import Array
 
 
@@ -107,9 +109,48 @@ class ZeroPad2D(Layer):
             )
         return padded
 
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint()
+
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
         return ops.zero_pad2d(x, self.padding)
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
         return (ops.crop2d(dy, self.padding),)
+
+
+class ZeroPadChannels(Layer):
+    """Appends channels of zeros: [N, ..., C] to [N, ..., C + count].
+
+    With a stride, the shortcut without parameters of He et al. 2015 (option A).
+
+    Args:
+        count: number of channels to append.
+        name: name of the layer.
+
+    Raises:
+        ValueError, TypeError: ``count`` is not a positive integer.
+    """
+
+    def __init__(self, count: int, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.count = _checks.integer(name or "ZeroPadChannels", "count", count)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        return (*shapes[0][:-1], shapes[0][-1] + self.count)
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint()
+
+    def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
+        # The zeros, and backward the part of the gradient that belongs to them.
+        size = allocated(batch * math.prod(shapes[0][:-1]) * self.count * itemsize)
+        return Scratch(forward=size, grad_input=size)
+
+    def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
+        (x,) = inputs
+        return ops.concat([x, sixloop.zeros((*x.shape[:-1], self.count), str(x.dtype))])
+
+    def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
+        return (ops.split(dy, [dy.shape[-1] - self.count, self.count])[0],)
