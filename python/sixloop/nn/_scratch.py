@@ -33,9 +33,10 @@ _FEW_ROWS = 24 * 8
 # csrc/conv2d/winograd.cc: output pixels a side of a tile, bytes of products that all threads make
 # between two passes, the least tiles of a block; and csrc/gemm/loops.h, kTasks.
 _WINOGRAD_SIDES = {"winograd2x2": 2, "winograd4x4": 4}
-_BLOCK_BYTES, _LEAST_TILES, _TASKS = 8 * _MIB, 16, 16
+_BLOCK_BYTES, _LEAST_TILES, _TASKS = 8 * _MIB, 16, 32
 # Rows of the usual kernel, csrc/gemm/kernels.inc; blocks are multiples of them.
 _KERNEL_ROWS = {"avx512": 10, "avx2": 6, "scalar": 4}
+_KERNEL_COLUMNS = {"avx512": 32, "avx2": 16, "scalar": 4}
 
 
 def allocated(size: int) -> int:
@@ -165,6 +166,10 @@ def _forward(call: Convolution, algorithm: str) -> tuple[int, ...]:
 def _grad_weight(call: Convolution, algorithm: str) -> tuple[int, ...]:
     if algorithm in _WINOGRAD_SIDES:
         products, tiles, tile_bytes = _tiling(call, _WINOGRAD_SIDES[algorithm])
+        columns = _kernel_columns()
+        if _few_tiles(tiles, columns * 3 // 2, call.o):
+            sums = products * _padded(call.c * columns, call.itemsize)
+            return *_products(call, products, tiles), *(sums,) * _threads(-(-call.o // columns))
         blocks = -(-tiles // max(_LEAST_TILES, _BLOCK_BYTES // tile_bytes))
         sums = products * _padded(call.c * call.o, call.itemsize)
         return sums, *_products(call, products, -(-tiles // blocks))
@@ -176,6 +181,10 @@ def _grad_weight(call: Convolution, algorithm: str) -> tuple[int, ...]:
 def _grad_input(call: Convolution, algorithm: str) -> tuple[int, ...]:
     if algorithm in _WINOGRAD_SIDES:
         turned = replace(call, oh=call.h, ow=call.w, c=call.o, o=call.c)
+        side = _WINOGRAD_SIDES[algorithm]
+        products, tiles, _ = _tiling(turned, side)
+        if _few_tiles(tiles, 3 * _kernel_columns(), turned.o):
+            return _by_panels(turned, products, tiles, 9 * turned.c * _kernel_columns())
         return 9 * call.c * call.o, *_winograd(turned, _WINOGRAD_SIDES[algorithm])
     if algorithm == "im2col":
         return call.pixels * call.steps, _packed(call.o // call.groups, call.steps)
@@ -212,17 +221,41 @@ def _grad_input(call: Convolution, algorithm: str) -> tuple[int, ...]:
 def _winograd(call: Convolution, side: int) -> tuple[int, ...]:
     """Returns the elements of the transformed filters and of the products of blocks of tiles."""
     products, tiles, tile_bytes = _tiling(call, side)
+    columns = _kernel_columns()
+    panel = products * call.c * columns * call.itemsize
+    if _few_tiles(tiles, 3 * columns, call.o) and panel <= _l2_bytes():
+        return _by_panels(call, products, tiles, 0)
     filters = products * _padded(_packed(call.c, call.o), call.itemsize)
     rows = _KERNEL_ROWS.get(sixloop.isa(), 8)
     cached = _l2_bytes() // 2 // tile_bytes // rows * rows
     if cached >= 2 * rows:
         block = min(cached, -(-tiles // _TASKS // rows) * rows)
-        threads = min(sixloop.get_num_threads(), -(-tiles // block))
-        return filters, *_products(call, products, block) * threads
+        return filters, *_products(call, products, block) * _threads(-(-tiles // block))
     most = max(1, _BLOCK_BYTES // tile_bytes // rows) * rows
     blocks = -(-tiles // most)
     block = min(tiles, -(-tiles // blocks // rows) * rows)
     return filters, *_products(call, products, block)
+
+
+def _by_panels(call: Convolution, products: int, tiles: int, copy: int) -> tuple[int, ...]:
+    """Returns the elements of the tiles' products and, for each thread, of a panel of filters."""
+    columns = _kernel_columns()
+    panel = products * _padded(call.c * columns, call.itemsize)
+    sums = products * tiles * _padded(columns, call.itemsize)
+    threads = _threads(-(-call.o // columns))
+    return _products(call, products, tiles)[0], *(panel, sums, copy) * threads
+
+
+def _few_tiles(tiles: int, most: int, outputs: int) -> bool:
+    return tiles < most and outputs >= 8 * _kernel_columns()
+
+
+def _kernel_columns() -> int:
+    return _KERNEL_COLUMNS.get(sixloop.isa(), 8)
+
+
+def _threads(tasks: int) -> int:
+    return min(sixloop.get_num_threads(), tasks)
 
 
 def _tiling(call: Convolution, side: int) -> tuple[int, int, int]:
