@@ -25,7 +25,7 @@ ROWS = [
     ("the same, Winograd, input gradient", "grad_input", "VGG3_2"),
     ("the same, Winograd, weight gradient", "grad_weight", "VGG3_2"),
     ("ResNet-50, 3x3, 512 channels at 7x7, batch 8, forward", "forward", "ResNet 3x3 512"),
-    ("ResNet-50, 1x1, 64 to 256 channels at 56x56, batch 8, forward", "direct", "ResNet 1x1 64-256"),
+    ("ResNet-50, 1x1, 64 to 256 channels, 56x56, batch 8, forward", "direct", "ResNet 1x1 64-256"),
     ("ResNet-50, 1x1, the same, weight gradient", "grad_weight", "ResNet 1x1 64-256"),
     ("AlexNet, 5x5, 64 to 192 channels at 27x27, batch 8, forward", "direct", "AlexNet 2"),
     ("LeNet-5 training step, batch 64", "train step", "LeNet-5 b64"),
@@ -49,7 +49,8 @@ def table() -> str:
     )
     lines = [
         "",
-        "| two threads, medians | AVX2: ours | best peer | ratio | AVX-512: ours | best peer | ratio |",
+        "| two threads, medians | AVX2: ours | best peer | ratio "
+        "| AVX-512: ours | best peer | ratio |",
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]  # fmt: skip
     for label, family, name in ROWS:
