@@ -28,6 +28,7 @@ ROWS = [
     ("ResNet-50, 1x1, 64 to 256 channels, 56x56, batch 8, forward", "direct", "ResNet 1x1 64-256"),
     ("ResNet-50, 1x1, the same, weight gradient", "grad_weight", "ResNet 1x1 64-256"),
     ("AlexNet, 5x5, 64 to 192 channels at 27x27, batch 8, forward", "direct", "AlexNet 2"),
+    ("the same, weight gradient", "grad_weight", "AlexNet 2"),
     ("LeNet-5 training step, batch 64", "train step", "LeNet-5 b64"),
     ("LeNet-5 training step, batch 1", "train step", "LeNet-5 b1"),
 ]  # fmt: skip
