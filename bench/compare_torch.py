@@ -16,31 +16,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
-import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-    "MALLOC_TRIM_THRESHOLD_": "8589934592",
-    # OpenBLAS's threads would spin through the next one's turn: 2^16 cycles instead of 2^28.
-    "OPENBLAS_THREAD_TIMEOUT": "16",
-}
-if not all(os.environ.get(k) == v for k, v in _ENVIRONMENT.items()):
-    os.environ.update(_ENVIRONMENT)
-    os.execv(sys.executable, [sys.executable, *sys.argv])
+from _timing import alternate, limits  # first: it may start the process anew
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
+# isort: split
+import numpy as np
+import torch
+import torch.nn.functional as F
 
-import sixloop  # noqa: E402
-from sixloop import _core, ops  # noqa: E402
+import sixloop
+from sixloop import ops
 
 GEMM = [(64, 64, 64), (128, 128, 128), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024),
         (2048, 2048, 2048), (64, 4096, 9216), (3136, 64, 576), (784, 512, 128)]  # fmt: skip
@@ -63,41 +53,6 @@ CONV = [
     ("LeNet 1", 64, 28, 28, 1, 6, 5, 1, 2),
     ("LeNet 2", 64, 14, 14, 6, 16, 5, 1, 0),
 ]
-
-
-def alternate(
-    seconds: float, calls: dict[str, Callable[[], Any]]
-) -> tuple[dict[str, dict[str, float]], float]:
-    """Runs the calls in turn until the time is up.
-
-    Each turn runs one of them for 50 ms. The first 10 ms do not count: the threads of the one
-    before still spin for work. The peak of the multiply-adds is measured once in each round.
-
-    Returns:
-        Median and 20th percentile of each call in ms, and the median of the peaks in GFLOP/s.
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    peaks: list[float] = []
-    end = time.perf_counter() + seconds * len(calls)
-    while time.perf_counter() < end or min(len(t) for t in times.values()) < 5:
-        peaks.append(_core.fma_peak() / 1e9)
-        for name, call in calls.items():
-            turn = time.perf_counter()
-            while time.perf_counter() < turn + 0.01:
-                call()
-            turn = time.perf_counter()
-            while (begin := time.perf_counter()) < turn + 0.04:
-                call()
-                times[name].append(time.perf_counter() - begin)
-    summary = {
-        name: {
-            "median_ms": 1e3 * statistics.median(t),
-            "p20_ms": 1e3 * sorted(t)[len(t) // 5],
-            "runs": len(t),
-        }
-        for name, t in times.items()
-    }
-    return summary, statistics.median(peaks)
 
 
 def check(what: str, ours: Any, theirs: torch.Tensor) -> None:
@@ -277,17 +232,11 @@ def main() -> None:
             for line in Path("/proc/cpuinfo").read_text().splitlines()
             if line.startswith("model name")
         ]
-        limits = (
-            "ONEDNN_MAX_CPU_ISA",
-            "MKL_ENABLE_INSTRUCTIONS",
-            "ATEN_CPU_CAPABILITY",
-            "OPENBLAS_CORETYPE",
-        )
         result = {
             "sixloop": sixloop.__version__,
             "isa": sixloop.isa(),
             "torch": torch.__version__,
-            "limits": {k: os.environ.get(k) for k in limits},
+            "limits": limits(),
             "numpy": np.__version__,
             "threads": args.threads,
             "cpu": models[0] if models else platform.processor(),
