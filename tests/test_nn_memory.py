@@ -178,7 +178,7 @@ def small_densenet() -> Model:
         (lenet, 1024, "float32"),
         (auxiliary, 64, "float32"),
         (lenet_of_1998, 512, "float32"),
-        (googlenet, 32, "float32"),
+        (googlenet, 40, "float32"),
         (resnet, 64, "float32"),
         (small_densenet, 32, "float32"),
     ],

@@ -55,6 +55,75 @@ def test_max_pool_grad(rng, case: Pool, dtype):
         assert_exact(ops.max_pool2d_grad(dy, x, case.pool, **case.params), expected, dtype)
 
 
+def _numbers(x, pool, strides, padding):
+    """The number of each window's first maximum or first NaN, cell by cell."""
+    (kh, kw), (sh, sw) = pool, strides
+    (top, bottom), (left, right) = padding
+    size = (x.shape[1] + top + bottom - kh) // sh + 1, (x.shape[2] + left + right - kw) // sw + 1
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=-np.inf)
+    inside = np.pad(np.ones(x.shape, bool), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    numbers = np.empty((x.shape[0], *size, x.shape[3]), np.uint8)
+    for n, i, j, c in np.ndindex(numbers.shape):
+        cells = np.s_[n, i * sh : i * sh + kh, j * sw : j * sw + kw, c]
+        values, real = padded[cells].ravel(), inside[cells].ravel()
+        order = [k for k in np.flatnonzero(real) if np.isnan(values[k])]
+        largest = values[real].max()
+        order += [k for k in np.flatnonzero(real) if values[k] == largest]
+        numbers[n, i, j, c] = order[0]
+    return numbers
+
+
+@every_dtype
+@every_case
+def test_max_pool_with_indices(rng, case: Pool, dtype):
+    """The same maxima, and the same gradient from the indices as from the input."""
+    for largest in (1, 1000):
+        x = _integers(rng, case.x, dtype, largest)
+        if _window_size(case.pool) > 256:
+            with pytest.raises(ValueError, match=r"\[max_pool2d\].* at most 256 cells"):
+                ops.max_pool2d(x, case.pool, **case.params, return_indices=True)
+            continue
+        y, indices = ops.max_pool2d(x, case.pool, **case.params, return_indices=True)
+        assert_exact(y, ops.max_pool2d(x, case.pool, **case.params), dtype)
+        assert indices.dtype == np.uint8
+        assert indices.shape == case.y
+        dy = _integers(rng, case.y, dtype)
+        expected = reference.max_pool2d_grad(dy, x, case.pool, **case.params)
+        dx = ops.max_pool2d_grad(dy, case.x, case.pool, **case.params, indices=indices)
+        assert_exact(dx, expected, dtype)
+
+
+@every_dtype
+@pytest.mark.parametrize("channels", [1, 3, 8, 17, 33])
+def test_indices_count_the_cells_of_the_window(rng, dtype, channels):
+    x = _integers(rng, (2, 9, 7, channels), dtype, 2)
+    x[0, 3, 2] = x[1, 8, 6] = np.nan
+    x[1, 0:4] = -np.inf
+    for pool, strides, padding in [
+        ((3, 2), (2, 1), ((1, 2), (1, 0))),
+        ((2, 2), (2, 2), ((0, 0), (0, 0))),
+        ((3, 3), (1, 2), ((2, 1), (1, 1))),
+        ((4, 3), (4, 3), ((0, 0), (0, 0))),
+    ]:
+        y, indices = ops.max_pool2d(x, pool, strides=strides, padding=padding, return_indices=True)
+        assert_exact(y, ops.max_pool2d(x, pool, strides=strides, padding=padding), dtype)
+        np.testing.assert_array_equal(indices, _numbers(x, pool, strides, padding))
+
+
+def test_indices_that_do_not_fit():
+    x = np.zeros((1, 4, 6, 2), np.float32)
+    y, indices = ops.max_pool2d(x, 2, return_indices=True)
+    with pytest.raises(TypeError, match=r"\[max_pool2d_grad\] indices must be uint8"):
+        ops.max_pool2d_grad(y, x.shape, 2, indices=indices.astype(np.int32))
+    with pytest.raises(ValueError, match=r"\[max_pool2d_grad\] indices must have shape"):
+        ops.max_pool2d_grad(y, x.shape, 2, indices=indices[:, :1])
+    with pytest.raises(TypeError, match=r"\[max_pool2d_grad\] x"):
+        ops.max_pool2d_grad(y, x, 2, indices=indices)
+    # A number beyond the window names no cell.
+    dx = ops.max_pool2d_grad(y + 1, x.shape, 2, indices=np.full_like(indices, 4))
+    assert_exact(dx, np.zeros(x.shape), "float32")
+
+
 @every_dtype
 @every_case
 def test_avg_pool(rng, case: Pool, dtype):

@@ -35,6 +35,15 @@ auto forward(const char* name, Op op) {
 
 void bind_pool2d(py::module_& m) {
   m.def("max_pool2d", forward("max_pool2d", &max_pool2d));
+  m.def("max_pool2d_indices",
+        [](const py::object& x, const py::object& pool, const py::object& strides, const py::object& padding) {
+          Call call("max_pool2d");
+          const Tensor tx = call.array("x", x);
+          check_rank("max_pool2d", "x", tx, 4, "[N, H, W, C]");
+          const Window window = pool_window(call, pool, strides, padding, tx.shape());
+          const auto [y, indices] = Call::without_gil([&] { return max_pool2d_indices(tx, window); });
+          return py::make_tuple(call.wrap(y), call.wrap(indices));
+        });
   m.def("avg_pool2d", forward("avg_pool2d", &avg_pool2d));
   m.def("max_pool2d_grad", [](const py::object& dy, const py::object& x, const py::object& pool,
                               const py::object& strides, const py::object& padding) {
@@ -45,6 +54,16 @@ void bind_pool2d(py::module_& m) {
     const Window window = pool_window(call, pool, strides, padding, tx.shape());
     return call.run([&] { return max_pool2d_grad(tdy, tx, window); });
   });
+  m.def("max_pool2d_grad_from_indices",
+        [](const py::object& dy, const py::object& x_shape, const py::object& indices, const py::object& pool,
+           const py::object& strides, const py::object& padding) {
+          Call call("max_pool2d_grad");
+          const Tensor tdy = call.array("dy", dy);
+          const Shape shape = image_shape(call, "x", x_shape);
+          const Tensor tindices = call.array("indices", indices);
+          const Window window = pool_window(call, pool, strides, padding, shape);
+          return call.run([&] { return max_pool2d_grad(tdy, shape, tindices, window); });
+        });
   m.def("avg_pool2d_grad", [](const py::object& dy, const py::object& x_shape, const py::object& pool,
                               const py::object& strides, const py::object& padding) {
     Call call("avg_pool2d_grad");

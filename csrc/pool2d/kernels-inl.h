@@ -115,7 +115,47 @@ void fold_pairs(const T* x, int64_t row_pitch, int64_t length, T* y) {
   }
 }
 
-template <class V, template <class> class Fold, class T = typename V::T>
+// The number, in its window, of the first maximum (of the first NaN where there is one).
+template <class V>
+struct ArgMax {
+  V best, index;
+  void join(V v, V number) {
+    const auto better = V::lt(best, v) | (V::is_nan(v) & V::eq(best, best));
+    best = V::select(better, v, best);
+    index = V::select(better, number, index);
+  }
+};
+
+// As fold_windows for MaxFold, which gives the same bits, with the number of each maximum. `number`: that of the first
+// cell at x; the cell below it has `row_numbers` more.
+template <class V, int KH, int KW>
+void fold_maxima(const typename V::T* x, int64_t rows, int64_t cols, int64_t row_pitch, int64_t pitch, int64_t length,
+                 bool whole, int64_t number, int64_t row_numbers, typename V::T* y, uint8_t* indices) {
+  using T = typename V::T;
+  const int64_t row_count = KH > 0 ? KH : rows;
+  const int64_t col_count = KW > 0 ? KW : cols;
+  for_vectors<V, 2>(length, whole, [&]<int M>(auto lanes, int64_t i) {
+    ArgMax<V> arg[M];
+    for (int m = 0; m < M; ++m) arg[m] = {lanes.load(x + i + m * V::N), V::set1(static_cast<T>(number))};
+    for (int64_t r = 0; r < row_count; ++r) {
+      V cell = V::set1(static_cast<T>(number + r * row_numbers));
+      for (int64_t s = 0; s < col_count; ++s) {
+        if (r + s > 0) {
+          for (int m = 0; m < M; ++m) arg[m].join(lanes.load(x + i + r * row_pitch + s * pitch + m * V::N), cell);
+        }
+        cell = cell + V::set1(1);
+      }
+    }
+    for (int m = 0; m < M; ++m) {
+      const V best = V::select(V::is_nan(arg[m].best), V::set1(static_cast<T>(__builtin_nan(""))), arg[m].best);
+      lanes.store(best, y + i + m * V::N);
+      lanes.store_bytes(arg[m].index, indices + i + m * V::N);
+    }
+  });
+}
+
+// kIndices: the maxima, with their numbers into args.indices.
+template <class V, template <class> class Fold, bool kIndices = false, class T = typename V::T>
 void pool_rows(const PoolArgs<T>& a, int64_t begin, int64_t end) {
   const Window& window = a.window;
   const int64_t row_pitch = a.w * a.c;
@@ -137,12 +177,21 @@ void pool_rows(const PoolArgs<T>& a, int64_t begin, int64_t end) {
       const int64_t length = pixels * a.c;
       const int64_t reach = whole_vectors<V>(length);
       const bool whole = x + (kh - 1) * row_pitch + (kw - 1) * a.c + reach <= x_end && y + reach <= y_end;
+      const auto windows = [&]<int KH, int KW>() {
+        if constexpr (kIndices) {
+          const int64_t above = rows.begin + window.pad_top - row % a.oh * window.stride_h;
+          const int64_t number = above * window.kw + cols.begin + window.pad_left - j * window.stride_w;
+          fold_maxima<V, KH, KW>(x, kh, kw, row_pitch, a.c, length, whole, number, window.kw, y, a.indices + (y - a.y));
+        } else {
+          fold_windows<V, Fold<V>, KH, KW>(x, kh, kw, row_pitch, a.c, length, whole, y);
+        }
+      };
       if (kh == 2 && kw == 2) {
-        fold_windows<V, Fold<V>, 2, 2>(x, kh, kw, row_pitch, a.c, length, whole, y);
+        windows.template operator()<2, 2>();
       } else if (kh == 3 && kw == 3) {
-        fold_windows<V, Fold<V>, 3, 3>(x, kh, kw, row_pitch, a.c, length, whole, y);
+        windows.template operator()<3, 3>();
       } else {
-        fold_windows<V, Fold<V>, 0, 0>(x, kh, kw, row_pitch, a.c, length, whole, y);
+        windows.template operator()<0, 0>();
       }
     };
 
@@ -150,7 +199,7 @@ void pool_rows(const PoolArgs<T>& a, int64_t begin, int64_t end) {
     if (window.stride_w == 1) {
       // Neighbouring windows begin at neighbouring pixels: the whole run is one.
       if (inside.begin < inside.end) run(inside.begin, inside.end - inside.begin);
-    } else if (a.c == 1 && kh == 2 && window.kw == 2 && window.stride_w == 2) {
+    } else if (!kIndices && a.c == 1 && kh == 2 && window.kw == 2 && window.stride_w == 2) {
       fold_pairs<Fold<V>>(x_row + inside.begin * 2 - window.pad_left, row_pitch, inside.end - inside.begin,
                           y_row + inside.begin);
     } else {
@@ -160,24 +209,13 @@ void pool_rows(const PoolArgs<T>& a, int64_t begin, int64_t end) {
   }
 }
 
-// The number, in its window, of the first maximum (of the first NaN where there is one).
-template <class V>
-struct ArgMax {
-  V best, index;
-  void join(V v, V number) {
-    const auto better = V::lt(best, v) | (V::is_nan(v) & V::eq(best, best));
-    best = V::select(better, v, best);
-    index = V::select(better, number, index);
-  }
-};
-
 // Windows that tile the image: each dx has at most one, so a window writes its cells. KH, KW: its size, or 0.
-template <class V, int KH, int KW, class T = typename V::T>
+// kIndexed: the numbers of the maxima are those in args.indices.
+template <class V, bool kIndexed, int KH, int KW, class T = typename V::T>
 void max_grad_tiles(const PoolGradArgs<T>& a, int64_t image, Cover unit) {
   const int64_t kh = KH > 0 ? KH : a.window.kh;
   const int64_t kw = KW > 0 ? KW : a.window.kw;
   const int64_t row_pitch = a.w * a.c;
-  const T* x_end = a.x + a.n * a.h * row_pitch;
   const T* dy_end = a.dy + a.n * a.oh * a.ow * a.c;
   const int64_t reach = whole_vectors<V>(a.c);
   const int64_t windows_end = smaller(unit.end / kh, a.oh);
@@ -186,27 +224,33 @@ void max_grad_tiles(const PoolGradArgs<T>& a, int64_t image, Cover unit) {
     const int64_t first_row = (image * a.h + i * kh) * row_pitch;
     for (int64_t j = 0; j < a.ow; ++j) {
       const int64_t corner = j * kw * a.c;
-      const T* x = a.x + first_row + corner;
+      const int64_t output = ((image * a.oh + i) * a.ow + j) * a.c;
       T* dx = a.dx + first_row + corner;
-      const T* dy = a.dy + ((image * a.oh + i) * a.ow + j) * a.c;
+      const T* dy = a.dy + output;
       // With more than one vector to a pixel, lanes too many would spoil the next cell's first vector, which is stored
       // by then.
-      const bool whole = a.c < V::N && corner + (kw - 1) * a.c + reach <= row_pitch && dy + reach <= dy_end &&
-                         x + (kh - 1) * row_pitch + (kw - 1) * a.c + reach <= x_end;
+      const bool whole = a.c < V::N && corner + (kw - 1) * a.c + reach <= row_pitch && dy + reach <= dy_end;
       for_vectors<V, 1>(a.c, whole, [&]<int M>(auto lanes, int64_t c) {
-        ArgMax<V> arg{lanes.load(x + c), V::zero()};
+        V index;
+        if constexpr (kIndexed) {
+          index = lanes.load_bytes(a.indices + output + c);
+        } else {
+          const T* x = a.x + first_row + corner + c;
+          ArgMax<V> arg{lanes.load(x), V::zero()};
+          V cell = V::zero();
+          for (int64_t r = 0; r < kh; ++r) {
+            for (int64_t s = 0; s < kw; ++s) {
+              if (r + s > 0) arg.join(lanes.load(x + r * row_pitch + s * a.c), cell);
+              cell = cell + V::set1(1);
+            }
+          }
+          index = arg.index;
+        }
+        const V g = lanes.load(dy + c);
         V number = V::zero();
         for (int64_t r = 0; r < kh; ++r) {
           for (int64_t s = 0; s < kw; ++s) {
-            if (r + s > 0) arg.join(lanes.load(x + c + r * row_pitch + s * a.c), number);
-            number = number + V::set1(1);
-          }
-        }
-        const V g = lanes.load(dy + c);
-        number = V::zero();
-        for (int64_t r = 0; r < kh; ++r) {
-          for (int64_t s = 0; s < kw; ++s) {
-            lanes.store(V::select(V::eq(arg.index, number), g, V::zero()), dx + c + r * row_pitch + s * a.c);
+            lanes.store(V::select(V::eq(index, number), g, V::zero()), dx + c + r * row_pitch + s * a.c);
             number = number + V::set1(1);
           }
         }
@@ -223,10 +267,19 @@ void max_grad_tiles(const PoolGradArgs<T>& a, int64_t image, Cover unit) {
               static_cast<size_t>((unit.end - rows_done) * row_pitch) * sizeof(T));
 }
 
-// dx of the rows of a unit from the windows that cover them. scratch has, for the output rows `windows`, the number of
+template <class V, class Lanes>
+V load_numbers(Lanes lanes, const typename V::T* p) {
+  return lanes.load(p);
+}
+template <class V, class Lanes>
+V load_numbers(Lanes lanes, const uint8_t* p) {
+  return lanes.load_bytes(p);
+}
+
+// dx of the rows of a unit from the windows that cover them. `source` has, for the output rows `windows`, the number of
 // each window's maximum (kMax) or what each of its cells gets.
-template <class V, bool kMax, class T = typename V::T>
-void gather_windows(const PoolGradArgs<T>& a, int64_t image, Cover unit, Cover windows, const T* scratch) {
+template <class V, bool kMax, class From, class T = typename V::T>
+void gather_windows(const PoolGradArgs<T>& a, int64_t image, Cover unit, Cover windows, const From* source) {
   const Window& window = a.window;
   const int64_t out_pitch = a.ow * a.c;
   const T* dy_image = a.dy + image * a.oh * out_pitch;
@@ -246,11 +299,11 @@ void gather_windows(const PoolGradArgs<T>& a, int64_t image, Cover unit, Cover w
         for (int64_t i = rows.begin; i < rows.end; ++i) {
           const int64_t row_number = (h + window.pad_top - i * window.stride_h) * window.kw;
           for (int64_t j = cols.begin; j < cols.end; ++j) {
-            const T* from = scratch + (i - windows.begin) * out_pitch + j * a.c + c;
+            const From* from = source + (i - windows.begin) * out_pitch + j * a.c + c;
             const V number = V::set1(static_cast<T>(row_number + w + window.pad_left - j * window.stride_w));
             const T* dy = dy_image + i * out_pitch + j * a.c + c;
             for (int m = 0; m < M; ++m) {
-              V part = lanes.load(from + m * V::N);
+              V part = load_numbers<V>(lanes, from + m * V::N);
               if constexpr (kMax) part = V::select(V::eq(part, number), lanes.load(dy + m * V::N), V::zero());
               sum[m] = sum[m] + part;
             }
@@ -311,14 +364,22 @@ void max_grad_units(const PoolGradArgs<T>& a, int64_t begin, int64_t end, T* scr
   for (int64_t u = begin; u < end; ++u) {
     const int64_t image = u / a.units_per_image;
     const Cover unit = unit_rows(a, u);
-    if (tiles && window.kh == 2 && window.kw == 2) {
-      max_grad_tiles<V, 2, 2>(a, image, unit);
-    } else if (tiles) {
-      max_grad_tiles<V, 0, 0>(a, image, unit);
+    if (tiles) {
+      const bool pairs = window.kh == 2 && window.kw == 2;
+      if (a.indices != nullptr) {
+        pairs ? max_grad_tiles<V, true, 2, 2>(a, image, unit) : max_grad_tiles<V, true, 0, 0>(a, image, unit);
+      } else {
+        pairs ? max_grad_tiles<V, false, 2, 2>(a, image, unit) : max_grad_tiles<V, false, 0, 0>(a, image, unit);
+      }
+      continue;
+    }
+    const Cover windows = covering(unit, window.stride_h, window.pad_top, window.kh, a.oh);
+    if (a.indices != nullptr) {
+      const uint8_t* rows = a.indices + (image * a.oh + windows.begin) * a.ow * a.c;
+      gather_windows<V, true>(a, image, unit, windows, rows);
     } else {
-      const Cover windows = covering(unit, window.stride_h, window.pad_top, window.kh, a.oh);
       find_maxima<V>(a, image, windows, scratch);
-      gather_windows<V, true>(a, image, unit, windows, scratch);
+      gather_windows<V, true>(a, image, unit, windows, static_cast<const T*>(scratch));
     }
   }
 }
@@ -347,7 +408,7 @@ void avg_grad_units(const PoolGradArgs<T>& a, int64_t begin, int64_t end, T* scr
       if (inside.begin < inside.end) share(inside.begin, inside.end - inside.begin);
       for (int64_t j = inside.end; j < a.ow; ++j) share(j, 1);
     }
-    gather_windows<V, false>(a, image, unit, windows, scratch);
+    gather_windows<V, false>(a, image, unit, windows, static_cast<const T*>(scratch));
   }
 }
 

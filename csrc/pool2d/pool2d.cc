@@ -12,12 +12,21 @@ namespace {
 
 constexpr const char* kLayout = "[N, H, W, C]";
 constexpr int64_t kMaxNumbered = int64_t{1} << 24;
+constexpr int64_t kMaxIndexed = 256;
 // The last vector of a pixel may reach this far beyond it.
 constexpr int64_t kSpare = 16;
 
 void check_rank4(const char* op, const char* arg, const Shape& shape) {
   if (shape.rank() != 4) {
     value_error("[", op, "] ", arg, " must have 4 dimensions ", kLayout, "; got ", shape.rank(), " in shape ", shape);
+  }
+}
+
+void check_indexed(const char* op, const Window& window) {
+  check_window(op, window);
+  if (window.kh * window.kw > kMaxIndexed) {
+    value_error("[", op, "] indices are bytes: a window has at most ", kMaxIndexed, " cells; got window (", window.kh,
+                ", ", window.kw, ")");
   }
 }
 
@@ -29,18 +38,21 @@ Window whole_image(const char* op, const Shape& x) {
   return window;
 }
 
+// indices: null, or where the kind's indices go, as many as results.
 template <class Kind>
-Tensor pool(const Tensor& x, const Window& window) {
-  const char* op = Kind::name;
+Tensor pool(const Tensor& x, const Window& window, Tensor* indices = nullptr) {
+  const char* op = indices != nullptr ? MaxPool2d::name : Kind::name;
   check_rank(op, "x", x, 4, kLayout);
   check_floating(op, "x", x);
   const Shape shape = pool2d_output_shape(op, x.shape(), window);
   Tensor y = Tensor::empty(shape, x.dtype());
+  if (indices != nullptr) *indices = Tensor::empty(shape, DType::uint8);
   if (y.size() == 0) return y;
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const Shape& in = x.shape();
-    const PoolArgs<T> args{x.data<T>(), y.data<T>(), in[0], in[1], in[2], in[3], shape[1], shape[2], window};
+    uint8_t* numbers = indices != nullptr ? indices->data<uint8_t>() : nullptr;
+    const PoolArgs<T> args{x.data<T>(), y.data<T>(), in[0], in[1], in[2], in[3], shape[1], shape[2], window, numbers};
     const auto kernel = select<Kind, T>();
     const int64_t row_cost = std::min(window.kh, in[1]) * in[2] * in[3];
     parallel_rows(in[0] * shape[1], row_cost, [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
@@ -57,13 +69,20 @@ int64_t unit_rows(const Window& window, int64_t h, int64_t out_row_bytes) {
   return std::min(whole, h);
 }
 
+// x, indices: null where the kind has none.
 template <class Kind>
-Tensor pool_grad(const Tensor& dy, const Tensor* x, const Shape& in, const Window& window) {
+Tensor pool_grad(const Tensor& dy, const Tensor* x, const Tensor* indices, const Shape& in, const Window& window) {
   const char* op = Kind::name;
   check_rank4(op, x != nullptr ? "x" : "x_shape", in);
   check_floating(op, "dy", dy);
   const Shape out = pool2d_output_shape(op, in, window);
   check_shape(op, "dy", dy, out);
+  if (indices != nullptr) {
+    if (indices->dtype() != DType::uint8) {
+      type_error("[", op, "] indices must be uint8, as max_pool2d returns them; got ", name_of(indices->dtype()));
+    }
+    check_shape(op, "indices", *indices, out);
+  }
   Tensor dx = Tensor::empty(in, dy.dtype());
   if (dx.size() == 0) return dx;
   dispatch_floating(dy.dtype(), [&](auto t) {
@@ -71,16 +90,20 @@ Tensor pool_grad(const Tensor& dy, const Tensor* x, const Shape& in, const Windo
     const int64_t out_row = out[2] * out[3];
     const int64_t block = unit_rows(window, in[1], out_row * static_cast<int64_t>(sizeof(T)));
     const int64_t units = (in[1] + block - 1) / block;
-    const PoolGradArgs<T> args{dy.data<T>(), x != nullptr ? x->data<T>() : nullptr,
-                               dx.data<T>(), in[0],
-                               in[1],        in[2],
-                               in[3],        out[1],
-                               out[2],       window,
-                               block,        units};
+    PoolGradArgs<T> args{};
+    args.dy = dy.data<T>();
+    args.x = x != nullptr ? x->data<T>() : nullptr;
+    args.dx = dx.data<T>();
+    args.n = in[0], args.h = in[1], args.w = in[2], args.c = in[3];
+    args.oh = out[1], args.ow = out[2];
+    args.window = window;
+    args.block = block;
+    args.units_per_image = units;
+    args.indices = indices != nullptr ? indices->data<uint8_t>() : nullptr;
     const auto kernel = select<Kind, T>();
     const int64_t scratch_rows = std::min(out[1], (block + window.kh - 2) / window.stride_h + 1);
     parallel_rows(in[0] * units, block * in[2] * in[3], [&](int64_t begin, int64_t end) {
-      Buffer<T> scratch(scratch_rows * out_row + kSpare);
+      Buffer<T> scratch(indices != nullptr ? 0 : scratch_rows * out_row + kSpare);
       kernel(args, begin, end, scratch.get());
     });
   });
@@ -118,6 +141,13 @@ Shape pool2d_output_shape(const char* op, const Shape& x, const Window& window) 
 
 Tensor max_pool2d(const Tensor& x, const Window& window) { return pool<MaxPool2d>(x, window); }
 
+std::pair<Tensor, Tensor> max_pool2d_indices(const Tensor& x, const Window& window) {
+  check_indexed(MaxPool2d::name, window);
+  Tensor indices;
+  Tensor y = pool<MaxPool2dIndices>(x, window, &indices);
+  return {std::move(y), std::move(indices)};
+}
+
 Tensor avg_pool2d(const Tensor& x, const Window& window) { return pool<AvgPool2d>(x, window); }
 
 Tensor max_pool2d_grad(const Tensor& dy, const Tensor& x, const Window& window) {
@@ -130,11 +160,16 @@ Tensor max_pool2d_grad(const Tensor& dy, const Tensor& x, const Window& window) 
     value_error("[", op, "] a window has at most ", kMaxNumbered, " cells; got window (", window.kh, ", ", window.kw,
                 ")");
   }
-  return pool_grad<MaxPool2dGrad>(dy, &x, x.shape(), window);
+  return pool_grad<MaxPool2dGrad>(dy, &x, nullptr, x.shape(), window);
+}
+
+Tensor max_pool2d_grad(const Tensor& dy, const Shape& x_shape, const Tensor& indices, const Window& window) {
+  check_indexed(MaxPool2dGrad::name, window);
+  return pool_grad<MaxPool2dGrad>(dy, nullptr, &indices, x_shape, window);
 }
 
 Tensor avg_pool2d_grad(const Tensor& dy, const Shape& x_shape, const Window& window) {
-  return pool_grad<AvgPool2dGrad>(dy, nullptr, x_shape, window);
+  return pool_grad<AvgPool2dGrad>(dy, nullptr, nullptr, x_shape, window);
 }
 
 Tensor global_avg_pool2d(const Tensor& x) {
@@ -150,7 +185,7 @@ Tensor global_avg_pool2d_grad(const Tensor& dy, const Shape& x_shape) {
   check_floating(op, "dy", dy);
   const Window window = whole_image(op, x_shape);
   check_shape(op, "dy", dy, {x_shape[0], x_shape[3]});
-  return pool_grad<AvgPool2dGrad>(dy.reshape({x_shape[0], 1, 1, x_shape[3]}), nullptr, x_shape, window);
+  return pool_grad<AvgPool2dGrad>(dy.reshape({x_shape[0], 1, 1, x_shape[3]}), nullptr, nullptr, x_shape, window);
 }
 
 }  // namespace sixloop

@@ -8,6 +8,9 @@ namespace sixloop {
 void max_pool2d_f32__scalar(const PoolArgs<float>& args, int64_t begin, int64_t end) {
   pool_rows<scalar::F32, MaxFold>(args, begin, end);
 }
+void max_pool2d_indices_f32__scalar(const PoolArgs<float>& args, int64_t begin, int64_t end) {
+  pool_rows<scalar::F32, MaxFold, true>(args, begin, end);
+}
 void avg_pool2d_f32__scalar(const PoolArgs<float>& args, int64_t begin, int64_t end) {
   pool_rows<scalar::F32, SumFold>(args, begin, end);
 }
@@ -19,6 +22,9 @@ void avg_pool2d_grad_f32__scalar(const PoolGradArgs<float>& args, int64_t begin,
 }
 void max_pool2d_f64__scalar(const PoolArgs<double>& args, int64_t begin, int64_t end) {
   pool_rows<scalar::F64, MaxFold>(args, begin, end);
+}
+void max_pool2d_indices_f64__scalar(const PoolArgs<double>& args, int64_t begin, int64_t end) {
+  pool_rows<scalar::F64, MaxFold, true>(args, begin, end);
 }
 void avg_pool2d_f64__scalar(const PoolArgs<double>& args, int64_t begin, int64_t end) {
   pool_rows<scalar::F64, SumFold>(args, begin, end);

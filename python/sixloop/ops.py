@@ -14,7 +14,7 @@ and MemoryError where memory does not suffice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from sixloop import _core
 
@@ -286,7 +286,32 @@ def pool2d_output_shape(
     return _core.pool2d_output_shape(x_shape, pool, strides, padding)
 
 
-def max_pool2d(x: Array, pool: Pair, *, strides: Pair | None = None, padding: Padding = 0) -> Array:
+@overload
+def max_pool2d(
+    x: Array,
+    pool: Pair,
+    *,
+    strides: Pair | None = None,
+    padding: Padding = 0,
+    return_indices: Literal[False] = False,
+) -> Array: ...
+@overload
+def max_pool2d(
+    x: Array,
+    pool: Pair,
+    *,
+    strides: Pair | None = None,
+    padding: Padding = 0,
+    return_indices: Literal[True],
+) -> tuple[Array, Array]: ...
+def max_pool2d(
+    x: Array,
+    pool: Pair,
+    *,
+    strides: Pair | None = None,
+    padding: Padding = 0,
+    return_indices: bool = False,
+) -> Array | tuple[Array, Array]:
     """Returns the maximum of each window.
 
     Padding counts as absent, a window with a NaN gives NaN, and of 0.0 and -0.0 the first one wins.
@@ -297,19 +322,31 @@ def max_pool2d(x: Array, pool: Pair, *, strides: Pair | None = None, padding: Pa
         strides: int or (h, w); None: those of the window.
         padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0. Smaller
             than the window.
+        return_indices: also return where the maxima are, for :func:`max_pool2d_grad`; of windows of
+            at most 256 cells (default False).
 
     Returns:
-        [N, OH, OW, C]; see :func:`pool2d_output_shape`.
+        [N, OH, OW, C]; see :func:`pool2d_output_shape`. With ``return_indices`` also, as uint8 of
+        the same shape, the number of the first maximum (or first NaN) in its window, whose cells
+        count row by row, those in the padding included.
 
     Raises:
         ValueError: wrong rank, a size out of range, or a window that does not fit.
         TypeError: not a floating-point array, or a size that is not a whole number.
     """
+    if return_indices:
+        return _core.max_pool2d_indices(x, pool, strides, padding)
     return _core.max_pool2d(x, pool, strides, padding)
 
 
 def max_pool2d_grad(
-    dy: Array, x: Array, pool: Pair, *, strides: Pair | None = None, padding: Padding = 0
+    dy: Array,
+    x: Array | Sequence[int],
+    pool: Pair,
+    *,
+    strides: Pair | None = None,
+    padding: Padding = 0,
+    indices: Array | None = None,
 ) -> Array:
     """Returns the gradient of max_pool2d's input.
 
@@ -318,10 +355,12 @@ def max_pool2d_grad(
 
     Args:
         dy: gradient of the result, [N, OH, OW, C].
-        x: the input, [N, H, W, C].
-        pool: window, int or (h, w), of at most 2**24 cells.
+        x: the input, [N, H, W, C]; with ``indices`` its shape, (N, H, W, C).
+        pool: window, int or (h, w), of at most 2**24 cells; with ``indices`` of at most 256.
         strides: int or (h, w); None: those of the window.
         padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
+        indices: what ``max_pool2d(return_indices=True)`` returned, uint8 [N, OH, OW, C]; None (the
+            default) finds the maxima again. The dy of a number that no cell has goes nowhere.
 
     Returns:
         [N, H, W, C].
@@ -330,7 +369,9 @@ def max_pool2d_grad(
         ValueError: wrong rank or shape, a size out of range, or a window that does not fit.
         TypeError: not floating-point arrays of one dtype, or a size that is not a whole number.
     """
-    return _core.max_pool2d_grad(dy, x, pool, strides, padding)
+    if indices is None:
+        return _core.max_pool2d_grad(dy, x, pool, strides, padding)
+    return _core.max_pool2d_grad_from_indices(dy, x, indices, pool, strides, padding)
 
 
 def avg_pool2d(x: Array, pool: Pair, *, strides: Pair | None = None, padding: Padding = 0) -> Array:

@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "guarded.h"
@@ -101,7 +102,49 @@ void check_gradient() {
           kernel(args, 0, 1, scratch.get());
           kernel(args, 1, c.n * units, scratch.get());
           check_same_bits(row.name, dx.get(), expected.get(), size);
+          if constexpr (std::is_same_v<Kind, MaxPool2dGrad>) {
+            Guarded<T> y(out.h * out.w * c.n * channels), from_indices(size);
+            Guarded<uint8_t> numbers(out.h * out.w * c.n * channels);
+            PoolArgs<T> forward{x.get(), y.get(), c.n, c.h, c.w, channels, out.h, out.w, c.window, numbers.get()};
+            select<MaxPool2dIndices, T>(arch_of(Isa::scalar))(forward, 0, c.n * out.h);
+            args.x = nullptr;
+            args.indices = numbers.get();
+            args.dx = from_indices.get();
+            kernel(args, 0, 1, nullptr);
+            kernel(args, 1, c.n * units, nullptr);
+            check_same_bits(row.name, from_indices.get(), expected.get(), size);
+          }
         }
+      }
+    }
+  });
+}
+
+// y as MaxPool2d's; numbers as scalar's, written neither before nor after their part.
+TEST(max_pool2d_indices) {
+  for_each_row<MaxPool2dIndices>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const auto kernel = function_of<MaxPool2dIndices, T>(row);
+    const auto scalar = select<MaxPool2dIndices, T>(arch_of(Isa::scalar));
+    const auto without = select<MaxPool2d, T>(arch_of(Isa::scalar));
+    for (const PoolCase& c : kCases) {
+      const Extent out = output_extent("pool", c.window, c.h, c.w);
+      for (int64_t channels : kChannels) {
+        const int64_t size = c.n * out.h * out.w * channels;
+        const Guarded<T> x(image<T>(c.n * c.h * c.w * channels));
+        Guarded<T> y(size), expected(size);
+        Guarded<uint8_t> numbers(size), expected_numbers(size);
+        PoolArgs<T> args{x.get(), expected.get(), c.n, c.h, c.w, channels, out.h, out.w, c.window};
+        without(args, 0, c.n * out.h);
+        args.y = y.get();
+        args.indices = expected_numbers.get();
+        scalar(args, 0, c.n * out.h);
+        check_same_bits(row.name, y.get(), expected.get(), size);
+        args.indices = numbers.get();
+        kernel(args, 0, 1);
+        kernel(args, 1, c.n * out.h);
+        check_same_bits(row.name, y.get(), expected.get(), size);
+        check_same_bits(row.name, numbers.get(), expected_numbers.get(), size);
       }
     }
   });

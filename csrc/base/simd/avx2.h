@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace sixloop::avx2 {
 
@@ -31,6 +32,15 @@ struct F32 {
   }
   void store(T* p) const { _mm256_storeu_ps(p, v); }
   void store_n(T* p, int64_t n) const { _mm256_maskstore_ps(p, first(n), v); }
+  static F32 load_bytes(const uint8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))};
+  }
+  void store_bytes(uint8_t* p) const {
+    const __m256i whole = _mm256_cvttps_epi32(v);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+  }
   // The value now comes from nowhere, so a load before it cannot be repeated for each use.
   void pin() { asm("" : "+x"(v)); }
 
@@ -101,6 +111,17 @@ struct F64 {
   }
   void store(T* p) const { _mm256_storeu_pd(p, v); }
   void store_n(T* p, int64_t n) const { _mm256_maskstore_pd(p, first(n), v); }
+  static F64 load_bytes(const uint8_t* p) {
+    int32_t bytes;
+    std::memcpy(&bytes, p, sizeof bytes);
+    return {_mm256_cvtepi32_pd(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(bytes)))};
+  }
+  void store_bytes(uint8_t* p) const {
+    const __m128i whole = _mm256_cvttpd_epi32(v);
+    const __m128i words = _mm_packus_epi32(whole, whole);
+    const int32_t bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+    std::memcpy(p, &bytes, sizeof bytes);
+  }
   // The value now comes from nowhere, so a load before it cannot be repeated for each use.
   void pin() { asm("" : "+x"(v)); }
 

@@ -38,6 +38,13 @@ struct F32 {
   }
   void store(T* p) const { _mm512_storeu_ps(p, v); }
   void store_n(T* p, int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+  static F32 load_bytes(const uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))};
+  }
+  void store_bytes(uint8_t* p) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v)));
+  }
   void pin() { asm("" : "+v"(v)); }
 
   friend F32 operator+(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
@@ -105,6 +112,13 @@ struct F64 {
   }
   void store(T* p) const { _mm512_storeu_pd(p, v); }
   void store_n(T* p, int64_t n) const { _mm512_mask_storeu_pd(p, first(n), v); }
+  static F64 load_bytes(const uint8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(bytes))};
+  }
+  void store_bytes(uint8_t* p) const {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_cvtepi32_epi8(_mm512_cvttpd_epi32(v)));
+  }
   void pin() { asm("" : "+v"(v)); }
 
   friend F64 operator+(F64 a, F64 b) { return {_mm512_add_pd(a.v, b.v)}; }

@@ -30,6 +30,9 @@ struct Vec {
   void store_n(Float* p, int64_t n) const {
     if (n > 0) *p = v;
   }
+  // Lanes that are whole numbers in 0..255, as N bytes.
+  static Vec load_bytes(const uint8_t* p) { return {static_cast<Float>(*p)}; }
+  void store_bytes(uint8_t* p) const { *p = static_cast<uint8_t>(v); }
   // Keeps the compiler from folding a load into each of its uses (see avx2.h).
   void pin() {}
 

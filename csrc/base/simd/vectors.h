@@ -11,6 +11,8 @@ template <class V>
 struct AllLanes {
   V load(const typename V::T* p) const { return V::load(p); }
   void store(V v, typename V::T* p) const { v.store(p); }
+  V load_bytes(const uint8_t* p) const { return V::load_bytes(p); }
+  void store_bytes(V v, uint8_t* p) const { v.store_bytes(p); }
 };
 
 template <class V>
@@ -18,6 +20,16 @@ struct FirstLanes {
   int64_t n;
   V load(const typename V::T* p) const { return V::load_n(p, n); }
   void store(V v, typename V::T* p) const { v.store_n(p, n); }
+  V load_bytes(const uint8_t* p) const {
+    uint8_t bytes[V::N] = {};
+    for (int i = 0; i < V::N && i < n; ++i) bytes[i] = p[i];
+    return V::load_bytes(bytes);
+  }
+  void store_bytes(V v, uint8_t* p) const {
+    uint8_t bytes[V::N];
+    v.store_bytes(bytes);
+    for (int i = 0; i < V::N && i < n; ++i) p[i] = bytes[i];
+  }
 };
 
 // Calls f.template operator()<M>(lanes, i) for the M vectors from element i on, to cover `length` elements: M is

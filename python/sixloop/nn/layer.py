@@ -43,6 +43,7 @@ class Footprint:
         keeps_inputs: backward reads the inputs.
         kept_elements: sizes of further arrays that stay for backward, whatever the batch.
         kept_outputs: number of further arrays of the output's size that stay for backward.
+        kept_bytes: bytes for each value of the output that stay for backward, as one array.
         extra_outputs: arrays of the output's size that forward holds besides it for a moment.
         shares_gradient: all inputs get the same array as gradient.
         skips_unneeded: a gradient that no trainable parameter needs is not computed.
@@ -53,6 +54,7 @@ class Footprint:
     keeps_inputs: bool = False
     kept_elements: tuple[int, ...] = ()
     kept_outputs: int = 0
+    kept_bytes: int = 0
     extra_outputs: int = 0
     shares_gradient: bool = False
     skips_unneeded: bool = False

@@ -210,6 +210,9 @@ class _Walk:
         if training:
             saved.arrays += [self.make_like_parameter((n,)) for n in facts.kept_elements]
             saved.arrays += [self.make(shape) for _ in range(facts.kept_outputs)]
+            if facts.kept_bytes:
+                values = self.batch * math.prod(shape)
+                saved.arrays.append(meter.make(values, facts.kept_bytes))
         if not late:
             if training and activation is not None and not facts.is_view:
                 saved.epilogue = meter.hold(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from sixloop import _checks, ops
@@ -42,10 +43,15 @@ class _Pool2D(Layer):
         return Window(self.pool_size, self.strides)
 
 
+# So many cells a byte numbers.
+_MOST_INDEXED = 256
+
+
 class MaxPool2D(_Pool2D):
     """Takes the maximum of each window: [N, H, W, C] to [N, OH, OW, C].
 
-    Padding counts as absent; the gradient goes to the first of equal maxima.
+    Padding counts as absent; the gradient goes to the first of equal maxima. For the backward pass
+    a byte for each output is kept, or the input where the window has more than 256 cells.
 
     Args:
         pool_size: window, int or (h, w); default 2.
@@ -59,15 +65,30 @@ class MaxPool2D(_Pool2D):
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
+        if ctx.saving and self._is_indexed:
+            y, indices = ops.max_pool2d(
+                x, self.pool_size, strides=self.strides, padding=self.padding, return_indices=True
+            )
+            ctx.saved = x.shape, indices
+            return y
         if ctx.saving:
-            ctx.saved = x
+            ctx.saved = x, None
         return ops.max_pool2d(x, self.pool_size, strides=self.strides, padding=self.padding)
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
-        x, ctx.saved = ctx.saved, None
+        (x, indices), ctx.saved = ctx.saved, None
         return (
-            ops.max_pool2d_grad(dy, x, self.pool_size, strides=self.strides, padding=self.padding),
+            ops.max_pool2d_grad(
+                dy, x, self.pool_size, strides=self.strides, padding=self.padding, indices=indices
+            ),
         )
+
+    def footprint(self, *shapes: Shape, training: bool) -> Footprint:
+        return Footprint(kept_bytes=1) if self._is_indexed else Footprint(keeps_inputs=True)
+
+    @property
+    def _is_indexed(self) -> bool:
+        return math.prod(self.pool_size) <= _MOST_INDEXED
 
 
 class AvgPool2D(_Pool2D):
