@@ -116,6 +116,26 @@ def test_batch_norm_grad(rng, shape, dtype, training):
 
 
 @every_dtype
+@every_batch_shape
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_grad_through_a_relu(rng, shape, dtype, training):
+    """The bits of the ReLU's gradient first and that of the normalisation after it."""
+    x, gamma, beta = _batch(rng, shape, dtype)
+    dy = rng.normal(size=shape).astype(dtype)
+    given = () if training else (x.mean(axis=tuple(range(len(shape) - 1))), np.abs(gamma))
+    y, mean, variance, affine = ops.batch_norm(
+        x, gamma, beta, *given, activation="relu", return_affine=True
+    )
+    fused = ops.batch_norm_grad(dy, x, gamma, mean, variance, training=training, relu_affine=affine)
+    dz = ops.activation_grad_from_output(dy, y, "relu")
+    apart = ops.batch_norm_grad(dz, x, gamma, mean, variance, training=training)
+    for one, other in zip(fused, apart, strict=True):
+        assert_same_bits(one, other)
+    with pytest.raises(ValueError, match=r"\[batch_norm_grad\] relu_affine must have shape"):
+        ops.batch_norm_grad(dy, x, gamma, mean, variance, relu_affine=affine[:1])
+
+
+@every_dtype
 def test_a_large_mean_does_not_eat_the_variance(rng, dtype):
     """E[x^2] - E[x]^2 in one pass would lose every digit of these."""
     offset = 1000.0 if dtype == "float32" else 1e7

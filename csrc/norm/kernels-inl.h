@@ -52,9 +52,16 @@ void batch_normalize(const T* x, T* y, int64_t rows, int64_t channels, const T* 
   }
 }
 
-template <class V, class T = typename V::T>
-void batch_grad_sums(const T* dy, const T* x, const T* mean, int64_t rows, int64_t pitch, int64_t channels, T* sum,
-                     T* dot) {
+// dy where the ReLU let it through; d is x - mean.
+template <class V, class Lanes, class T = typename V::T>
+V through_relu(Lanes lanes, const BatchRelu<T>& relu, int64_t i, V dy, V d) {
+  const V y = V::fma(d, lanes.load(relu.scale + i), lanes.load(relu.shift + i));
+  return V::select(V::lt(V::zero(), y), dy, V::zero());
+}
+
+template <class V, bool kRelu, class T = typename V::T>
+void batch_grad_sums(const T* dy, const T* x, const T* mean, const BatchRelu<T>& relu, int64_t rows, int64_t pitch,
+                     int64_t channels, T* sum, T* dot) {
   for_vectors<V, 4>(channels, false, [&]<int M>(auto lanes, int64_t c) {
     V center[M], total[M], product[M];
     for (int m = 0; m < M; ++m) {
@@ -64,9 +71,11 @@ void batch_grad_sums(const T* dy, const T* x, const T* mean, int64_t rows, int64
     for (int64_t r = 0; r < rows; ++r) {
       for (int m = 0; m < M; ++m) {
         const int64_t i = r * pitch + c + m * V::N;
-        const V g = lanes.load(dy + i);
+        const V d = lanes.load(x + i) - center[m];
+        V g = lanes.load(dy + i);
+        if constexpr (kRelu) g = through_relu<V>(lanes, relu, c + m * V::N, g, d);
         total[m] = total[m] + g;
-        product[m] = V::fma(g, lanes.load(x + i) - center[m], product[m]);
+        product[m] = V::fma(g, d, product[m]);
       }
     }
     for (int m = 0; m < M; ++m) {
@@ -77,20 +86,46 @@ void batch_grad_sums(const T* dy, const T* x, const T* mean, int64_t rows, int64
 }
 
 template <class V, class T = typename V::T>
-void batch_grad_input(const T* dy, const T* x, T* dx, int64_t rows, int64_t channels, const T* mean, const T* a,
-                      const T* b, const T* c) {
-  for (int64_t r = 0; r < rows; ++r, dy += channels, dx += channels) {
-    if (x == nullptr) {
-      for_each_vector<V>(channels,
-                         [&](auto lanes, int64_t i) { lanes.store(lanes.load(a + i) * lanes.load(dy + i), dx + i); });
-      continue;
-    }
+void batch_grad_sums(const T* dy, const T* x, const T* mean, const BatchRelu<T>& relu, int64_t rows, int64_t pitch,
+                     int64_t channels, T* sum, T* dot) {
+  if (relu.scale != nullptr) {
+    batch_grad_sums<V, true>(dy, x, mean, relu, rows, pitch, channels, sum, dot);
+  } else {
+    batch_grad_sums<V, false>(dy, x, mean, relu, rows, pitch, channels, sum, dot);
+  }
+}
+
+// kBatch: the statistics are those of the batch.
+template <class V, bool kRelu, bool kBatch, class T = typename V::T>
+void batch_grad_input(const T* dy, const T* x, T* dx, int64_t rows, int64_t channels, const T* mean,
+                      const BatchRelu<T>& relu, const T* a, const T* b, const T* c) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t row = r * channels;
     for_each_vector<V>(channels, [&](auto lanes, int64_t i) {
-      const V d = lanes.load(x + i) - lanes.load(mean + i);
-      const V rest = V::fma(lanes.load(b + i), d, lanes.load(c + i));
-      lanes.store(V::fma(lanes.load(a + i), lanes.load(dy + i), rest), dx + i);
+      V g = lanes.load(dy + row + i);
+      V d = V::zero();
+      if constexpr (kRelu || kBatch) d = lanes.load(x + row + i) - lanes.load(mean + i);
+      if constexpr (kRelu) g = through_relu<V>(lanes, relu, i, g, d);
+      const V factor = lanes.load(a + i);
+      if constexpr (kBatch) {
+        const V rest = V::fma(lanes.load(b + i), d, lanes.load(c + i));
+        lanes.store(V::fma(factor, g, rest), dx + row + i);
+      } else {
+        lanes.store(factor * g, dx + row + i);
+      }
     });
-    x += channels;
+  }
+}
+
+template <class V, class T = typename V::T>
+void batch_grad_input(const T* dy, const T* x, T* dx, int64_t rows, int64_t channels, const T* mean,
+                      const BatchRelu<T>& relu, const T* a, const T* b, const T* c) {
+  if (relu.scale != nullptr) {
+    b != nullptr ? batch_grad_input<V, true, true>(dy, x, dx, rows, channels, mean, relu, a, b, c)
+                 : batch_grad_input<V, true, false>(dy, x, dx, rows, channels, mean, relu, a, b, c);
+  } else {
+    b != nullptr ? batch_grad_input<V, false, true>(dy, x, dx, rows, channels, mean, relu, a, b, c)
+                 : batch_grad_input<V, false, false>(dy, x, dx, rows, channels, mean, relu, a, b, c);
   }
 }
 

@@ -141,7 +141,7 @@ void check_channels(const char* op, const char* arg, const Tensor& t, const Tens
 
 template <class T>
 void normalize(const Tensor& x, const Matrix& m, const Tensor& gamma, const Tensor& beta, const double* mean,
-               const double* variance, double epsilon, Activation activation, Tensor& y) {
+               const double* variance, double epsilon, Activation activation, Tensor& affine, Tensor& y) {
   const auto scale_of = [&](int64_t c) {
     return static_cast<double>(gamma.data<T>()[c]) / std::sqrt(variance[c] + epsilon);
   };
@@ -152,6 +152,8 @@ void normalize(const Tensor& x, const Matrix& m, const Tensor& gamma, const Tens
     const double lost = mean[c] - static_cast<double>(static_cast<T>(mean[c]));
     return static_cast<T>(static_cast<double>(beta.data<T>()[c]) - lost * scale_of(c));
   });
+  std::copy(scale.get(), scale.get() + m.channels, affine.data<T>());
+  std::copy(shift.get(), shift.get() + m.channels, affine.data<T>() + m.channels);
   const auto kernel = select<BatchNormalize, T>();
   for_steps(m, [&](int64_t offset, int64_t rows, int64_t columns) {
     T* out = y.data<T>() + offset;
@@ -167,26 +169,36 @@ void copy_values(const double* from, Tensor& to) {
 
 template <class T>
 void gradient(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& variance,
-              double epsilon, bool training, BatchNormGrad& out) {
+              double epsilon, bool training, const T* affine, BatchNormGrad& out) {
   const Matrix m(x.shape());
   const int64_t partials = m.blocks() * m.columns;
   Buffer<T> sum(partials), dot(partials);
   const T* mean_values = mean.data<T>();
   const PerColumn<T> center(m, [&](int64_t c) { return mean_values[c]; });
+  const PerColumn<T> scale(m, [&](int64_t c) { return affine != nullptr ? affine[c] : T{0}; });
+  const PerColumn<T> move(m, [&](int64_t c) { return affine != nullptr ? affine[m.channels + c] : T{0}; });
+  const auto relu = [&](int64_t column) {
+    return affine != nullptr ? BatchRelu<T>{scale.get() + column, move.get() + column} : BatchRelu<T>{};
+  };
   const auto sums_kernel = select<BatchGradSums, T>();
   for_blocks(m, [&](int64_t offset, int64_t rows, int64_t column, int64_t columns, int64_t at) {
-    sums_kernel(dy.data<T>() + offset, x.data<T>() + offset, center.get() + column, rows, m.columns, columns,
-                sum.get() + at, dot.get() + at);
+    sums_kernel(dy.data<T>() + offset, x.data<T>() + offset, center.get() + column, relu(column), rows, m.columns,
+                columns, sum.get() + at, dot.get() + at);
   });
   Buffer<double> sums(m.channels), dots(m.channels);
-  const auto dy_at = [&](int64_t i) { return static_cast<double>(dy.data<T>()[i]); };
+  // Of the rows that are left over, in the arithmetic of the kernels.
+  const auto dy_at = [&](int64_t i, int64_t c) {
+    const T g = dy.data<T>()[i];
+    const bool kept = affine == nullptr || std::fma(x.data<T>()[i] - mean_values[c], scale.get()[c], move.get()[c]) > 0;
+    return kept ? static_cast<double>(g) : 0.0;
+  };
   add_up(
       m, sums.get(), [&](int64_t i, double, int64_t) { return static_cast<double>(sum[i]); },
-      [&](int64_t i, int64_t) { return dy_at(i); });
+      [&](int64_t i, int64_t c) { return dy_at(i, c); });
   add_up(
       m, dots.get(), [&](int64_t i, double, int64_t) { return static_cast<double>(dot[i]); },
       [&](int64_t i, int64_t c) {
-        return dy_at(i) * (static_cast<double>(x.data<T>()[i]) - static_cast<double>(mean_values[c]));
+        return dy_at(i, c) * (static_cast<double>(x.data<T>()[i]) - static_cast<double>(mean_values[c]));
       });
 
   const auto inverse_std = [&](int64_t c) {
@@ -206,8 +218,8 @@ void gradient(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tens
   const PerColumn<T> shift(m, [&](int64_t c) { return static_cast<T>(-factor(c) * sums[c] / count); });
   const auto kernel = select<BatchGradInput, T>();
   for_steps(m, [&](int64_t offset, int64_t rows, int64_t columns) {
-    kernel(dy.data<T>() + offset, training ? x.data<T>() + offset : nullptr, out.dx.data<T>() + offset, rows, columns,
-           center.get(), a.get(), b.get(), shift.get());
+    kernel(dy.data<T>() + offset, x.data<T>() + offset, out.dx.data<T>() + offset, rows, columns, center.get(), relu(0),
+           a.get(), training ? b.get() : nullptr, shift.get());
   });
 }
 
@@ -266,7 +278,7 @@ BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, c
   const int64_t channels = x.shape().back();
   const Shape vector = gamma.shape();
   BatchNorm out{Tensor::empty(x.shape(), x.dtype()), mean ? *mean : Tensor::zeros(vector, x.dtype()),
-                variance ? *variance : Tensor::zeros(vector, x.dtype())};
+                variance ? *variance : Tensor::zeros(vector, x.dtype()), Tensor::zeros({2, channels}, x.dtype())};
   if (x.size() == 0) return out;
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
@@ -282,13 +294,14 @@ BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, c
       copy_values<T>(means.get(), out.mean);
       copy_values<T>(variances.get(), out.variance);
     }
-    normalize<T>(x, m, gamma, beta, means.get(), variances.get(), epsilon, activation, out.y);
+    normalize<T>(x, m, gamma, beta, means.get(), variances.get(), epsilon, activation, out.affine, out.y);
   });
   return out;
 }
 
 BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& mean,
-                              const Tensor& variance, double epsilon, bool training) {
+                              const Tensor& variance, double epsilon, bool training,
+                              const std::optional<Tensor>& relu_affine) {
   constexpr const char* op = "batch_norm_grad";
   check_min_rank(op, "x", x, 1);
   check_floating(op, "x", x);
@@ -297,12 +310,19 @@ BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& g
   check_channels(op, "gamma", gamma, x);
   check_channels(op, "mean", mean, x);
   check_channels(op, "variance", variance, x);
+  if (relu_affine) {
+    check_same_dtype(op, "x", x, "relu_affine", *relu_affine);
+    check_shape(op, "relu_affine", *relu_affine, {2, x.shape().back()});
+  }
   check_epsilon(op, epsilon);
   BatchNormGrad out{Tensor::empty(x.shape(), x.dtype()), Tensor::zeros(gamma.shape(), x.dtype()),
                     Tensor::zeros(gamma.shape(), x.dtype())};
   if (x.size() == 0) return out;
-  dispatch_floating(x.dtype(),
-                    [&](auto t) { gradient<decltype(t)>(dy, x, gamma, mean, variance, epsilon, training, out); });
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const T* affine = relu_affine ? relu_affine->data<T>() : nullptr;
+    gradient<T>(dy, x, gamma, mean, variance, epsilon, training, affine, out);
+  });
   return out;
 }
 

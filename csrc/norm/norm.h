@@ -29,20 +29,29 @@ struct BatchNormalize : NormKernels {
   using Fn = void(const T* x, T* y, int64_t rows, int64_t channels, const T* mean, const T* scale, const T* shift);
 };
 
-// For each column: sum = sum of dy, dot = sum of dy (x - mean).
+// What BatchNormalize multiplied by and added, where a ReLU followed: its gradient lets dy through where
+// (x - mean) * scale + shift > 0, with the bits that the forward pass had. Null pointers where none followed.
+template <class T>
+struct BatchRelu {
+  const T* scale = nullptr;
+  const T* shift = nullptr;
+};
+
+// For each column: sum = sum of dy, dot = sum of dy (x - mean), where dy has passed the ReLU's gradient.
 struct BatchGradSums : NormKernels {
   static constexpr const char* name = "batch_grad_sums";
   template <class T>
-  using Fn = void(const T* dy, const T* x, const T* mean, int64_t rows, int64_t pitch, int64_t channels, T* sum,
-                  T* dot);
+  using Fn = void(const T* dy, const T* x, const T* mean, const BatchRelu<T>& relu, int64_t rows, int64_t pitch,
+                  int64_t channels, T* sum, T* dot);
 };
 
-// dx = a dy + (b (x - mean) + c), both products fused; a dy where x is null.
+// dx = a dy + (b (x - mean) + c), both products fused; a dy where b is null. dy as above; x may be null where neither
+// the ReLU nor b needs it.
 struct BatchGradInput : NormKernels {
   static constexpr const char* name = "batch_grad_input";
   template <class T>
-  using Fn = void(const T* dy, const T* x, T* dx, int64_t rows, int64_t channels, const T* mean, const T* a, const T* b,
-                  const T* c);
+  using Fn = void(const T* dy, const T* x, T* dx, int64_t rows, int64_t channels, const T* mean,
+                  const BatchRelu<T>& relu, const T* a, const T* b, const T* c);
 };
 
 // Channel i meets the channels i - before ... i + after, those that exist.
@@ -71,18 +80,22 @@ struct LocalResponseGrad : NormKernels {
 
 struct BatchNorm {
   Tensor y, mean, variance;
+  Tensor affine;  // [2, C]
 };
 // y = activation(gamma (x - mean) / sqrt(variance + epsilon) + beta). Without statistics: those of the batch, the
-// biased variance; both zero where there are no rows.
+// biased variance; both zero where there are no rows. affine: the scale and shift of y = activation((x - mean) * scale
+// + shift), as rounded.
 BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const std::optional<Tensor>& mean,
                      const std::optional<Tensor>& variance, double epsilon, Activation activation);
 
 struct BatchNormGrad {
   Tensor dx, dgamma, dbeta;
 };
-// training: mean and variance are functions of x; otherwise they are constants.
+// training: mean and variance are functions of x; otherwise they are constants. relu_affine: the forward pass ended in
+// a ReLU and had this scale and shift.
 BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& mean,
-                              const Tensor& variance, double epsilon, bool training);
+                              const Tensor& variance, double epsilon, bool training,
+                              const std::optional<Tensor>& relu_affine);
 
 Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double beta, double k);
 Tensor local_response_norm_grad(const Tensor& dy, const Tensor& x, int64_t size, double alpha, double beta, double k);

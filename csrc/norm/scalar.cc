@@ -13,13 +13,14 @@ void batch_normalize_f32__scalar(const float* x, float* y, int64_t rows, int64_t
                                  const float* scale, const float* shift) {
   batch_normalize<scalar::F32>(x, y, rows, channels, mean, scale, shift);
 }
-void batch_grad_sums_f32__scalar(const float* dy, const float* x, const float* mean, int64_t rows, int64_t pitch,
-                                 int64_t channels, float* sum, float* dot) {
-  batch_grad_sums<scalar::F32>(dy, x, mean, rows, pitch, channels, sum, dot);
+void batch_grad_sums_f32__scalar(const float* dy, const float* x, const float* mean, const BatchRelu<float>& relu,
+                                 int64_t rows, int64_t pitch, int64_t channels, float* sum, float* dot) {
+  batch_grad_sums<scalar::F32>(dy, x, mean, relu, rows, pitch, channels, sum, dot);
 }
 void batch_grad_input_f32__scalar(const float* dy, const float* x, float* dx, int64_t rows, int64_t channels,
-                                  const float* mean, const float* a, const float* b, const float* c) {
-  batch_grad_input<scalar::F32>(dy, x, dx, rows, channels, mean, a, b, c);
+                                  const float* mean, const BatchRelu<float>& relu, const float* a, const float* b,
+                                  const float* c) {
+  batch_grad_input<scalar::F32>(dy, x, dx, rows, channels, mean, relu, a, b, c);
 }
 void local_response_norm_f32__scalar(const float* x, float* y, int64_t rows, int64_t channels,
                                      const ResponseParams<float>& params, float* scratch) {
@@ -37,13 +38,14 @@ void batch_normalize_f64__scalar(const double* x, double* y, int64_t rows, int64
                                  const double* scale, const double* shift) {
   batch_normalize<scalar::F64>(x, y, rows, channels, mean, scale, shift);
 }
-void batch_grad_sums_f64__scalar(const double* dy, const double* x, const double* mean, int64_t rows, int64_t pitch,
-                                 int64_t channels, double* sum, double* dot) {
-  batch_grad_sums<scalar::F64>(dy, x, mean, rows, pitch, channels, sum, dot);
+void batch_grad_sums_f64__scalar(const double* dy, const double* x, const double* mean, const BatchRelu<double>& relu,
+                                 int64_t rows, int64_t pitch, int64_t channels, double* sum, double* dot) {
+  batch_grad_sums<scalar::F64>(dy, x, mean, relu, rows, pitch, channels, sum, dot);
 }
 void batch_grad_input_f64__scalar(const double* dy, const double* x, double* dx, int64_t rows, int64_t channels,
-                                  const double* mean, const double* a, const double* b, const double* c) {
-  batch_grad_input<scalar::F64>(dy, x, dx, rows, channels, mean, a, b, c);
+                                  const double* mean, const BatchRelu<double>& relu, const double* a, const double* b,
+                                  const double* c) {
+  batch_grad_input<scalar::F64>(dy, x, dx, rows, channels, mean, relu, a, b, c);
 }
 void local_response_norm_f64__scalar(const double* x, double* y, int64_t rows, int64_t channels,
                                      const ResponseParams<double>& params, double* scratch) {

@@ -71,7 +71,11 @@ struct SumFold {
 
   static SumFold of(V v) { return {v}; }
   void join(SumFold next) { sum = sum + next.sum; }
-  V result(int64_t cells) const { return sum / V::set1(static_cast<T>(cells)); }
+  // A power of two has an exact inverse: the product is the quotient, in a quarter of the cycles.
+  V result(int64_t cells) const {
+    const V count = V::set1(static_cast<T>(cells));
+    return (cells & (cells - 1)) == 0 ? sum * (V::set1(1) / count) : sum / count;
+  }
 
   static T join_values(T a, T b) { return a + b; }
   static T result_value(T a, int64_t cells) { return a / static_cast<T>(cells); }
@@ -209,6 +213,29 @@ void pool_rows(const PoolArgs<T>& a, int64_t begin, int64_t end) {
   }
 }
 
+// Whether each cell lies in one window at most, none of which reaches beyond the image.
+inline bool tiles_image(const Window& window) {
+  return window.kh == window.stride_h && window.kw == window.stride_w && window.pad_top == 0 &&
+         window.pad_bottom == 0 && window.pad_left == 0 && window.pad_right == 0;
+}
+
+// What no window covers, of windows that tile the image: the columns at the right of rows [begin, end), ...
+template <class T>
+void clear_right(const PoolGradArgs<T>& a, int64_t image, int64_t begin, int64_t end) {
+  const int64_t covered = a.ow * a.window.kw * a.c;
+  const int64_t row_pitch = a.w * a.c;
+  if (covered == row_pitch) return;
+  for (int64_t h = begin; h < end; ++h) {
+    std::memset(a.dx + (image * a.h + h) * row_pitch + covered, 0,
+                static_cast<size_t>(row_pitch - covered) * sizeof(T));
+  }
+}
+// ... and whole rows.
+template <class T>
+void clear_rows(const PoolGradArgs<T>& a, int64_t image, int64_t begin, int64_t end) {
+  std::memset(a.dx + (image * a.h + begin) * a.w * a.c, 0, static_cast<size_t>((end - begin) * a.w * a.c) * sizeof(T));
+}
+
 // Windows that tile the image: each dx has at most one, so a window writes its cells. KH, KW: its size, or 0.
 // kIndexed: the numbers of the maxima are those in args.indices.
 template <class V, bool kIndexed, int KH, int KW, class T = typename V::T>
@@ -256,15 +283,35 @@ void max_grad_tiles(const PoolGradArgs<T>& a, int64_t image, Cover unit) {
         }
       });
     }
-    // What no window covers, at the right.
-    const int64_t covered = a.ow * kw * a.c;
-    for (int64_t r = 0; r < kh; ++r) {
-      std::memset(a.dx + first_row + r * row_pitch + covered, 0, static_cast<size_t>(row_pitch - covered) * sizeof(T));
-    }
+    clear_right(a, image, i * kh, i * kh + kh);
   }
-  const int64_t rows_done = larger(windows_end * kh, unit.begin);
-  std::memset(a.dx + (image * a.h + rows_done) * row_pitch, 0,
-              static_cast<size_t>((unit.end - rows_done) * row_pitch) * sizeof(T));
+  clear_rows(a, image, larger(windows_end * kh, unit.begin), unit.end);
+}
+
+// Windows that tile the image: each of their cells gets the same share.
+template <class V, class T = typename V::T>
+void avg_grad_tiles(const PoolGradArgs<T>& a, int64_t image, Cover unit) {
+  const int64_t kh = a.window.kh, kw = a.window.kw;
+  const int64_t row_pitch = a.w * a.c;
+  const int64_t windows_end = smaller(unit.end / kh, a.oh);
+  const T* dy_end = a.dy + a.n * a.oh * a.ow * a.c;
+  const int64_t reach = whole_vectors<V>(a.c);
+  for (int64_t i = unit.begin / kh; i < windows_end; ++i) {
+    for (int64_t j = 0; j < a.ow; ++j) {
+      const T* dy = a.dy + ((image * a.oh + i) * a.ow + j) * a.c;
+      T* dx = a.dx + (image * a.h + i * kh) * row_pitch + j * kw * a.c;
+      // As in max_grad_tiles.
+      const bool whole = a.c < V::N && (j * kw + kw - 1) * a.c + reach <= row_pitch && dy + reach <= dy_end;
+      for_vectors<V, 1>(a.c, whole, [&]<int M>(auto lanes, int64_t c) {
+        const V share = SumFold<V>::of(lanes.load(dy + c)).result(kh * kw);
+        for (int64_t r = 0; r < kh; ++r) {
+          for (int64_t s = 0; s < kw; ++s) lanes.store(share, dx + c + r * row_pitch + s * a.c);
+        }
+      });
+    }
+    clear_right(a, image, i * kh, i * kh + kh);
+  }
+  clear_rows(a, image, larger(windows_end * kh, unit.begin), unit.end);
 }
 
 template <class V, class Lanes>
@@ -359,8 +406,7 @@ Cover unit_rows(const PoolGradArgs<T>& a, int64_t unit) {
 template <class V, class T = typename V::T>
 void max_grad_units(const PoolGradArgs<T>& a, int64_t begin, int64_t end, T* scratch) {
   const Window& window = a.window;
-  const bool tiles = window.kh == window.stride_h && window.kw == window.stride_w && window.pad_top == 0 &&
-                     window.pad_bottom == 0 && window.pad_left == 0 && window.pad_right == 0;
+  const bool tiles = tiles_image(window);
   for (int64_t u = begin; u < end; ++u) {
     const int64_t image = u / a.units_per_image;
     const Cover unit = unit_rows(a, u);
@@ -389,9 +435,14 @@ void avg_grad_units(const PoolGradArgs<T>& a, int64_t begin, int64_t end, T* scr
   const Window& window = a.window;
   const int64_t out_pitch = a.ow * a.c;
   const Cover inside = interior(window.stride_w, window.pad_left, window.kw, a.w, a.ow);
+  const bool tiles = tiles_image(window);
   for (int64_t u = begin; u < end; ++u) {
     const int64_t image = u / a.units_per_image;
     const Cover unit = unit_rows(a, u);
+    if (tiles) {
+      avg_grad_tiles<V>(a, image, unit);
+      continue;
+    }
     const Cover windows = covering(unit, window.stride_h, window.pad_top, window.kh, a.oh);
     for (int64_t i = windows.begin; i < windows.end; ++i) {
       const Cover rows = cover(i, window.stride_h, window.pad_top, window.kh, a.h);

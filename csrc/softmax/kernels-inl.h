@@ -56,26 +56,43 @@ typename V::T total(const Lanes<V>& a) {
 template <class T>
 constexpr T kLowest = static_cast<T>(-__builtin_inf());
 
-// The largest element that is not NaN; -inf where there is none.
+// The largest element that is not NaN; -inf where there is none. The order does not matter: four chains hide the
+// latency.
 template <class V, class T = typename V::T>
 T row_max(const T* x, int64_t n) {
-  Lanes<V> best = Lanes<V>::set1(kLowest<T>);
-  for_lanes<V>(n, [&](int64_t i, int64_t count) {
-    best = Lanes<V>::zip(load_part<V>(x + i, count, kLowest<T>), best, [](V a, V b) { return V::max(a, b); });
-  });
-  return best.combine([](T a, T b) { return a > b ? a : b; });
+  constexpr int kChains = 4;
+  const auto larger = [](const Lanes<V>& a, const Lanes<V>& b) {
+    return Lanes<V>::zip(a, b, [](V p, V q) { return V::max(p, q); });
+  };
+  Lanes<V> best[kChains];
+  for (Lanes<V>& chain : best) chain = Lanes<V>::set1(kLowest<T>);
+  int64_t i = 0;
+  for (; i + kChains * Lanes<V>::kCount <= n; i += kChains * Lanes<V>::kCount) {
+    for (int c = 0; c < kChains; ++c) best[c] = larger(Lanes<V>::load(x + i + c * Lanes<V>::kCount), best[c]);
+  }
+  for (int c = 1; c < kChains; ++c) best[0] = larger(best[c], best[0]);
+  for_lanes<V>(
+      n - i, [&](int64_t j, int64_t count) { best[0] = larger(load_part<V>(x + i + j, count, kLowest<T>), best[0]); });
+  return best[0].combine([](T a, T b) { return a > b ? a : b; });
 }
 
-// Sums exp(x - m), and stores the terms in e unless that is null. Lanes beyond the row are exp(-inf) = 0.
-template <class V, class T = typename V::T>
+// Sums exp(x - m), and stores the terms in e if kStore. Lanes beyond the row are exp(-inf) = 0.
+template <class V, bool kStore, class T = typename V::T>
 T row_exp(const T* x, T m, T* e, int64_t n) {
   const V shift = V::set1(m);
+  const auto exp_of = [&](V v) { return exp_nonpositive(v - shift); };
   Lanes<V> sums = Lanes<V>::set1(0);
-  for_lanes<V>(n, [&](int64_t i, int64_t count) {
-    const Lanes<V> terms = map<V>(load_part<V>(x + i, count, kLowest<T>), [&](V v) { return exp(v - shift); });
+  int64_t i = 0;
+  for (; i + Lanes<V>::kCount <= n; i += Lanes<V>::kCount) {
+    const Lanes<V> terms = map<V>(Lanes<V>::load(x + i), exp_of);
     sums = sum<V>(sums, terms);
-    if (e != nullptr) store_part<V>(terms, e + i, count);
-  });
+    if constexpr (kStore) terms.store(e + i);
+  }
+  if (i < n) {
+    const Lanes<V> terms = map<V>(Lanes<V>::load_n(x + i, n - i, kLowest<T>), exp_of);
+    sums = sum<V>(sums, terms);
+    if constexpr (kStore) store_part<V>(terms, e + i, n - i);
+  }
   return total<V>(sums);
 }
 
@@ -89,7 +106,7 @@ T log_of(T x) {
 template <class V, class T = typename V::T>
 void softmax_rows(const T* x, T* y, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
-    const V inverse = V::set1(T{1} / row_exp<V>(x, row_max<V>(x, n), y, n));
+    const V inverse = V::set1(T{1} / row_exp<V, true>(x, row_max<V>(x, n), y, n));
     for_lanes<V>(n, [&](int64_t i, int64_t count) {
       store_part<V>(map<V>(load_part<V>(y + i, count, T{0}), [&](V e) { return e * inverse; }), y + i, count);
     });
@@ -101,7 +118,7 @@ void log_softmax_rows(const T* x, T* y, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
     const T m = row_max<V>(x, n);
     const V shift = V::set1(m);
-    const V log_sum = V::set1(log_of<V>(row_exp<V>(x, m, static_cast<T*>(nullptr), n)));
+    const V log_sum = V::set1(log_of<V>(row_exp<V, false>(x, m, static_cast<T*>(nullptr), n)));
     for_lanes<V>(n, [&](int64_t i, int64_t count) {
       store_part<V>(map<V>(load_part<V>(x + i, count, T{0}), [&](V v) { return (v - shift) - log_sum; }), y + i, count);
     });
@@ -146,7 +163,7 @@ template <class V, class T = typename V::T>
 void cross_entropy_rows(const T* x, const int64_t* labels, T* dx, T* losses, int64_t rows, int64_t n, T scale) {
   for (int64_t r = 0; r < rows; ++r, x += n, dx += n) {
     const T m = row_max<V>(x, n);
-    const T all = row_exp<V>(x, m, dx, n);
+    const T all = row_exp<V, true>(x, m, dx, n);
     const T inverse = T{1} / all;
     const int64_t label = labels[r];
     losses[r] = log_of<V>(all) + (m - x[label]);
@@ -174,7 +191,7 @@ void softmax_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t count)
     const V m = column_max<V>(columns, x + j, n, stride);
     V all = V::zero();
     for (int64_t i = 0; i < n; ++i) {
-      const V e = exp(columns.load(x + j + i * stride) - m);
+      const V e = exp_nonpositive(columns.load(x + j + i * stride) - m);
       all = all + e;
       columns.store(e, y + j + i * stride);
     }
@@ -188,7 +205,7 @@ void log_softmax_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t co
   for_each_vector<V>(count, [&](auto columns, int64_t j) {
     const V m = column_max<V>(columns, x + j, n, stride);
     V all = V::zero();
-    for (int64_t i = 0; i < n; ++i) all = all + exp(columns.load(x + j + i * stride) - m);
+    for (int64_t i = 0; i < n; ++i) all = all + exp_nonpositive(columns.load(x + j + i * stride) - m);
     const V log_sum = log(all);
     for (int64_t i = 0; i < n; ++i) {
       columns.store((columns.load(x + j + i * stride) - m) - log_sum, y + j + i * stride);

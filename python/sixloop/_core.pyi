@@ -81,8 +81,9 @@ def batch_norm(
     arg4: Any,
     arg5: Any,
     arg6: Any,
+    arg7: bool,
     /,
-) -> tuple[Any, Any, Any]: ...
+) -> tuple[Any, ...]: ...
 def batch_norm_grad(
     arg0: Any,
     arg1: Any,
@@ -91,6 +92,7 @@ def batch_norm_grad(
     arg4: Any,
     arg5: Any,
     arg6: bool,
+    arg7: Any,
     /,
 ) -> tuple[Any, Any, Any]: ...
 def bias_add(arg0: Any, arg1: Any, arg2: Any, /) -> Any: ...

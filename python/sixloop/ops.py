@@ -555,6 +555,7 @@ def cross_entropy(logits: Array, labels: Any) -> tuple[float, Array]:
     return _core.cross_entropy(logits, labels)
 
 
+@overload
 def batch_norm(
     x: Array,
     gamma: Array,
@@ -564,7 +565,31 @@ def batch_norm(
     *,
     epsilon: float = 1e-5,
     activation: str | None = None,
-) -> tuple[Array, Array, Array]:
+    return_affine: Literal[False] = False,
+) -> tuple[Array, Array, Array]: ...
+@overload
+def batch_norm(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array | None = None,
+    variance: Array | None = None,
+    *,
+    epsilon: float = 1e-5,
+    activation: str | None = None,
+    return_affine: Literal[True],
+) -> tuple[Array, Array, Array, Array]: ...
+def batch_norm(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array | None = None,
+    variance: Array | None = None,
+    *,
+    epsilon: float = 1e-5,
+    activation: str | None = None,
+    return_affine: bool = False,
+) -> tuple[Array, Array, Array] | tuple[Array, Array, Array, Array]:
     """Returns activation(gamma (x - mean) / sqrt(variance + epsilon) + beta) and the statistics.
 
     Ioffe and Szegedy 2015, algorithm 1. Every channel (index of the last axis) has statistics of
@@ -579,9 +604,11 @@ def batch_norm(
         epsilon: finite and not negative; default 1e-5.
         activation: None or the name of an activation function, applied to each part of the
             result while it is in cache.
+        return_affine: also return the scale and shift, [2, C], of
+            y = activation((x - mean) scale + shift), for :func:`batch_norm_grad` (default False).
 
     Returns:
-        (y, mean, variance): y of the shape of x; statistics that were given, as they are; else
+        (y, mean, variance), or (y, mean, variance, affine): y of the shape of x; statistics that were given, as they are; else
         those of the batch, zeros where it is empty. The variance keeps its digits where the mean
         is large: it is that of blocks of rows, combined as by Chan, Golub and LeVeque 1979.
 
@@ -589,7 +616,7 @@ def batch_norm(
         ValueError: wrong shapes, mean or variance alone, a negative epsilon, an unknown name.
         TypeError: not floating-point arrays of one dtype.
     """
-    return _core.batch_norm(x, gamma, beta, mean, variance, epsilon, activation)
+    return _core.batch_norm(x, gamma, beta, mean, variance, epsilon, activation, return_affine)
 
 
 def batch_norm_grad(
@@ -601,6 +628,7 @@ def batch_norm_grad(
     *,
     epsilon: float = 1e-5,
     training: bool = True,
+    relu_affine: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """Returns the gradients of batch_norm's input, gamma and beta.
 
@@ -608,7 +636,7 @@ def batch_norm_grad(
     dx = gamma / sqrt(variance + epsilon) (dy - mean(dy) - x_hat mean(dy x_hat)).
 
     Args:
-        dy: gradient of the result (before an activation function), [..., C].
+        dy: gradient of the result, before an activation function (but see relu_affine), [..., C].
         x: the input, [..., C].
         gamma: scale, [C].
         mean: the mean that batch_norm returned, [C].
@@ -616,6 +644,9 @@ def batch_norm_grad(
         epsilon: that of batch_norm; default 1e-5.
         training: True (default): the statistics are those of x, and have gradients. False: they are
             constants, and dx = gamma / sqrt(variance + epsilon) dy.
+        relu_affine: what batch_norm(activation="relu", return_affine=True) returned last, [2, C]:
+            dy is then the gradient of the ReLU's result, and counts where that was above 0. One
+            pass over memory less than :func:`relu_grad` before it, and the same bits.
 
     Returns:
         (dx, dgamma, dbeta), of shapes [..., C], [C] and [C].
@@ -624,7 +655,7 @@ def batch_norm_grad(
         ValueError: wrong shapes or a negative epsilon.
         TypeError: not floating-point arrays of one dtype.
     """
-    return _core.batch_norm_grad(dy, x, gamma, mean, variance, epsilon, training)
+    return _core.batch_norm_grad(dy, x, gamma, mean, variance, epsilon, training, relu_affine)
 
 
 def local_response_norm(

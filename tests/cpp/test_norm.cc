@@ -61,11 +61,14 @@ TEST(batch_grad_sums) {
     const int64_t pitch = channels + channels % 3;
     const int64_t size = (rows - 1) * pitch + channels;
     const Guarded<T> dy(values<T>(size, 1)), x(values<T>(size, 2)), mean(values<T>(channels, 3));
+    const Guarded<T> scale(values<T>(channels, 4)), shift(values<T>(channels, 5));
     Guarded<T> sum(channels), dot(channels), expected_sum(channels), expected_dot(channels);
-    scalar(dy.get(), x.get(), mean.get(), rows, pitch, channels, expected_sum.get(), expected_dot.get());
-    kernel(dy.get(), x.get(), mean.get(), rows, pitch, channels, sum.get(), dot.get());
-    check_same_bits(row.name, sum.get(), expected_sum.get(), channels);
-    check_same_bits(row.name, dot.get(), expected_dot.get(), channels);
+    for (const BatchRelu<T>& relu : {BatchRelu<T>{}, BatchRelu<T>{scale.get(), shift.get()}}) {
+      scalar(dy.get(), x.get(), mean.get(), relu, rows, pitch, channels, expected_sum.get(), expected_dot.get());
+      kernel(dy.get(), x.get(), mean.get(), relu, rows, pitch, channels, sum.get(), dot.get());
+      check_same_bits(row.name, sum.get(), expected_sum.get(), channels);
+      check_same_bits(row.name, dot.get(), expected_dot.get(), channels);
+    }
   });
 }
 
@@ -77,10 +80,14 @@ TEST(batch_grad_input) {
         const Guarded<T> dy(values<T>(size, 1)), x(values<T>(size, 2)), mean(values<T>(channels, 3));
         const Guarded<T> a(values<T>(channels, 4)), b(values<T>(channels, 5)), c(values<T>(channels, 6));
         Guarded<T> dx(size), expected(size);
-        for (const T* input : {x.get(), static_cast<const T*>(nullptr)}) {
-          scalar(dy.get(), input, expected.get(), rows, channels, mean.get(), a.get(), b.get(), c.get());
-          kernel(dy.get(), input, dx.get(), rows, channels, mean.get(), a.get(), b.get(), c.get());
-          check_same_bits(row.name, dx.get(), expected.get(), size);
+        const Guarded<T> scale(values<T>(channels, 7)), shift(values<T>(channels, 8));
+        for (const BatchRelu<T>& relu : {BatchRelu<T>{}, BatchRelu<T>{scale.get(), shift.get()}}) {
+          for (const T* factor : {b.get(), static_cast<const T*>(nullptr)}) {
+            const T* input = relu.scale == nullptr && factor == nullptr ? nullptr : x.get();
+            scalar(dy.get(), input, expected.get(), rows, channels, mean.get(), relu, a.get(), factor, c.get());
+            kernel(dy.get(), input, dx.get(), rows, channels, mean.get(), relu, a.get(), factor, c.get());
+            check_same_bits(row.name, dx.get(), expected.get(), size);
+          }
         }
       });
 }

@@ -35,6 +35,7 @@ struct MathConstants<float> {
   static constexpr float kNaN = __builtin_nanf("");
   // Below kExpLow exp rounds to zero, above kExpHigh to infinity; below kExpm1Low expm1 rounds to -1.
   static constexpr float kExpLow = -104.0f, kExpHigh = 89.0f, kExpm1Low = -18.0f;
+  static constexpr float kExpZero = -88.0f;
   // tanh rounds to 1 from here.
   static constexpr float kTanhHigh = 10.0f;
   // exp(-a^2/2) / 4 and exp(-a^2) round to zero from here.
@@ -59,6 +60,7 @@ struct MathConstants<double> {
   static constexpr double kInfinity = __builtin_huge_val();
   static constexpr double kNaN = __builtin_nan("");
   static constexpr double kExpLow = -746.0, kExpHigh = 710.0, kExpm1Low = -38.0;
+  static constexpr double kExpZero = -709.0;
   static constexpr double kTanhHigh = 20.0;
   static constexpr double kNormalHigh = 40.0, kGaussianHigh = 28.0;
   static constexpr double kLog2e = 1.4426950408889634;
@@ -152,6 +154,15 @@ template <class V>
 V exp(V x) {
   using C = ConstantsOf<V>;
   return value_of(exp_scaled(V::min(V::set1(C::kExpHigh), V::max(V::set1(C::kExpLow), x))));
+}
+
+// e^x for x <= 0, two thirds of the work: exp(x), but 0 for the x whose 2^k is not normal (below -87.68 and -709.08),
+// to which kExpZero belongs. NaN goes through p.
+template <class V>
+V exp_nonpositive(V x) {
+  const ExpReduced<V> a = exp_reduce(V::max(V::set1(ConstantsOf<V>::kExpZero), x));
+  // 2^k for k one below the normal exponents has no bit set.
+  return (V::set1(1) + expm1_reduced(a.r)) * V::pow2(a.k);
 }
 
 // e^x - 1, with the sign of x. expm1(-inf) = -1, expm1(inf) = inf.

@@ -48,6 +48,7 @@ class Footprint:
         shares_gradient: all inputs get the same array as gradient.
         skips_unneeded: a gradient that no trainable parameter needs is not computed.
         is_activation: the activation is all that the layer computes.
+        fuses_gradient: the activation's gradient is part of the layer's, and keeps nothing for it.
     """
 
     is_view: bool = False
@@ -59,6 +60,7 @@ class Footprint:
     shares_gradient: bool = False
     skips_unneeded: bool = False
     is_activation: bool = False
+    fuses_gradient: bool = False
 
 
 class Scratch(NamedTuple):

@@ -160,8 +160,11 @@ class _Walk:
         activation = getattr(step.layer, "activation", None)
         if training and self.model.takes_logits and step.output in self.model.output_slots:
             activation = None
+        footprint = step.layer.footprint(*shapes, training=training)
+        if footprint.fuses_gradient:
+            activation = None
         return (
-            step.layer.footprint(*shapes, training=training),
+            footprint,
             step.layer.scratch(self.batch, self.itemsize, *shapes),
             activation,
         )

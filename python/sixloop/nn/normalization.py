@@ -66,31 +66,38 @@ class BatchNorm(Layer):
 
     def footprint(self, *shapes: Shape, training: bool) -> Footprint:
         channels = shapes[0][-1]
-        return Footprint(keeps_inputs=True, kept_elements=(channels, channels) if training else ())
+        kept = (channels, channels) if training else ()
+        fuses = self.activation == "relu"
+        if fuses and training:
+            kept += (2 * channels,)
+        return Footprint(keeps_inputs=True, kept_elements=kept, fuses_gradient=fuses)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
         p = self._parameters
         # An empty batch has no statistics; with the running ones it gives an empty result.
         of_batch = training and x.shape[0] > 0
-        y, mean, variance = ops.batch_norm(
+        activation = _epilogue.fused(self.activation, ctx)
+        y, mean, variance, affine = ops.batch_norm(
             x,
             p["gamma"],
             p["beta"],
             None if of_batch else p["running_mean"],
             None if of_batch else p["running_variance"],
             epsilon=self.epsilon,
-            activation=_epilogue.fused(self.activation, ctx),
+            activation=activation,
+            return_affine=True,
         )
         if of_batch:
             self._move_statistics(mean, variance, math.prod(x.shape[:-1]))
+        fuses = activation == "relu"
         if ctx.saving:
-            ctx.saved = x, mean, variance, of_batch
-        return _epilogue.finish(self.activation, ctx, y)
+            ctx.saved = x, mean, variance, of_batch, affine if fuses else None
+        return y if fuses else _epilogue.finish(self.activation, ctx, y)
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
-        (x, mean, variance, of_batch), ctx.saved = ctx.saved, None
-        dz = _epilogue.gradient(self.activation, ctx, dy)
+        (x, mean, variance, of_batch, affine), ctx.saved = ctx.saved, None
+        dz = dy if affine is not None else _epilogue.gradient(self.activation, ctx, dy)
         dx, dgamma, dbeta = ops.batch_norm_grad(
             dz,
             x,
@@ -99,6 +106,7 @@ class BatchNorm(Layer):
             variance,
             epsilon=self.epsilon,
             training=of_batch,
+            relu_affine=affine,
         )
         ctx.add_gradient("gamma", dgamma)
         ctx.add_gradient("beta", dbeta)
