@@ -608,9 +608,10 @@ def batch_norm(
             y = activation((x - mean) scale + shift), for :func:`batch_norm_grad` (default False).
 
     Returns:
-        (y, mean, variance), or (y, mean, variance, affine): y of the shape of x; statistics that were given, as they are; else
-        those of the batch, zeros where it is empty. The variance keeps its digits where the mean
-        is large: it is that of blocks of rows, combined as by Chan, Golub and LeVeque 1979.
+        (y, mean, variance), or (y, mean, variance, affine): y of the shape of x; statistics that
+        were given, as they are; else those of the batch, zeros where it is empty. The variance
+        keeps its digits where the mean is large: it is that of blocks of rows, combined as by
+        Chan, Golub and LeVeque 1979.
 
     Raises:
         ValueError: wrong shapes, mean or variance alone, a negative epsilon, an unknown name.
