@@ -46,12 +46,19 @@ AUXILIARY_WEIGHT = 0.3  # of the losses of outputs other than the first
 class Case:
     """A network with a batch of random images and labels, in both libraries."""
 
-    def __init__(self, network: Network, batch: int, more: dict[str, Any], compiled: bool) -> None:
+    def __init__(
+        self,
+        network: Network,
+        batch: int,
+        more: dict[str, Any],
+        compiled: bool,
+        model: nn.Model | None = None,
+    ) -> None:
         self.label = network.label
-        self.model = models.build(network.name, **network.options, **more)
+        self.model = model or models.build(network.name, **network.options, **more)
         rng = np.random.default_rng(0)
         shape = self.model.input_shapes[0]
-        self.x = rng.standard_normal((batch, *shape), dtype=np.float32)
+        self.x = rng.standard_normal((batch, *shape)).astype(self.model.dtype)
         self.labels = rng.integers(0, self.model.output_shapes[0][-1], batch)
         self.loss = losses.get("cross_entropy")
         self.twins = {name: Twin(self.model, layout) for name, layout in LAYOUTS.items()}
@@ -73,7 +80,7 @@ class Case:
         logits = self.model(self.x, training=training, step=step, logits=True)
         outputs = logits if isinstance(logits, list) else [logits]
         gradients = [
-            self.loss(y, self.labels)[1] * np.float32(AUXILIARY_WEIGHT if i else 1)
+            self.loss(y, self.labels)[1] * self.x.dtype.type(AUXILIARY_WEIGHT if i else 1)
             for i, y in enumerate(outputs)
         ]
         dx = self.model.backward(
@@ -90,37 +97,13 @@ class Case:
         first, *others = (F.cross_entropy(y, labels) for y in outputs)
         return sum(others, first * (1 / AUXILIARY_WEIGHT)) * AUXILIARY_WEIGHT
 
-    def verify(self) -> None:
-        """Compares logits and gradients: in training, or as in inference where there is dropout."""
-        training = not any(isinstance(layer, nn.Dropout) for layer in self.model.layers)
-        twin = self.twins["torch_nhwc"].train(training)
-        x = self.images["torch_nhwc"].clone().requires_grad_()
-        theirs = twin(x)
-        self.torch_loss(theirs).backward()
-        # The statistics have moved on one side; training does not read them.
-        outputs, dx = self.gradient(training, of_input=True)
-        theirs = theirs if isinstance(theirs, list) else [theirs]
-        for ours, other in zip(outputs, theirs, strict=True):
-            self._compare("logits", ours, other)
-        assert x.grad is not None
-        grad = x.grad.permute(0, 2, 3, 1) if x.ndim == 4 else x.grad
-        self._compare("gradient of the input", dx, grad)
-        found = self.model.gradients()
-        for name, parameter in zip(twin.names, twin.parameters(), strict=True):
-            assert parameter.grad is not None
-            self._compare(
-                f"norm of the gradient of {name}",
-                np.linalg.norm(np.asarray(found[name], np.float64)),
-                torch.linalg.norm(parameter.grad.double().flatten()),
-            )
-        twin.zero_grad()
-
-    def _compare(self, what: str, ours: Any, theirs: torch.Tensor) -> None:
-        a, b = np.asarray(ours, np.float64), theirs.detach().numpy().astype(np.float64)
-        # Elements as a whole: a ReLU or a maximum that tips over changes single ones.
-        error = float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30))
-        if not error < 1e-2:
-            raise SystemExit(f"{self.label}: {what} differs by {error:.1e}")
+    def verify_logits(self) -> None:
+        """Compares what inference computes, before the softmax."""
+        for name, twin in self.twins.items():
+            with torch.inference_mode():
+                theirs = twin.eval()(self.images[name])
+            ours = self.model(self.x, logits=True)
+            _compare(f"{self.label}: logits", ours, theirs, 1e-4)
 
     def inference(self) -> dict[str, Callable[[], Any]]:
         """Returns the calls that classify the batch."""
@@ -169,6 +152,51 @@ class Case:
         return {"sixloop": ours, **{name: theirs(name) for name in self.networks}}
 
 
+def verify_gradients(network: Network, more: dict[str, Any]) -> None:
+    """Compares a training step in float64, where no rounding tips over a ReLU or a maximum.
+
+    As in training, or as in inference where there is dropout, whose masks differ.
+    """
+    model = models.define(network.name, **network.options, **more)
+    model.build(dtype="float64")
+    case = Case(network, 2, more, compiled=False, model=model)
+    training = not any(isinstance(layer, nn.Dropout) for layer in model.layers)
+    twin = case.twins["torch_nhwc"].train(training)
+    x = case.images["torch_nhwc"].clone().requires_grad_()
+    theirs = twin(x)
+    case.torch_loss(theirs).backward()
+    outputs, dx = case.gradient(training, of_input=True)
+    label = network.label
+    _compare(f"{label}: logits in training", outputs, theirs, 1e-9)
+    assert x.grad is not None
+    _compare(
+        f"{label}: gradient of the input",
+        dx,
+        x.grad.permute(0, 2, 3, 1) if x.ndim == 4 else x.grad,
+        1e-7,
+    )
+    found = model.gradients()
+    for name, parameter in zip(twin.names, twin.parameters(), strict=True):
+        assert parameter.grad is not None
+        _compare(
+            f"{label}: norm of the gradient of {name}",
+            np.linalg.norm(np.asarray(found[name])),
+            torch.linalg.norm(parameter.grad.flatten()),
+            1e-7,
+        )
+
+
+def _compare(what: str, ours: Any, theirs: Any, tolerance: float) -> None:
+    """Compares arrays, or lists of them, as a whole."""
+    pairs = zip(ours, theirs, strict=True) if isinstance(theirs, list) else [(ours, theirs)]
+    for one, other in pairs:
+        a = np.asarray(one[0] if isinstance(one, list) else one, np.float64)
+        b = other.detach().numpy().astype(np.float64)
+        error = float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30))
+        if not error < tolerance:
+            raise SystemExit(f"{what}: differs by {error:.1e}")
+
+
 def report(rows: list[dict[str, Any]], row: dict[str, Any], times: dict[str, Any]) -> None:
     ours = times["sixloop"]["median_ms"]
     row["times"] = times
@@ -202,11 +230,12 @@ def main() -> None:
         if listed and "forward" in args.passes:
             for batch in FORWARD_BATCHES:
                 case = Case(network, batch, more, args.compile)
+                case.verify_logits()
                 times, _ = alternate(args.seconds, case.inference(), least=3)
                 report(rows, {**row, "pass": "forward", "batch": batch}, times)
         if "step" in args.passes:
+            verify_gradients(network, more)
             case = Case(network, step_batch, more, args.compile)
-            case.verify()
             times, _ = alternate(args.seconds, case.training(), least=3)
             report(rows, {**row, "pass": "step", "batch": step_batch}, times)
         del case
