@@ -3,6 +3,7 @@
 #include "gemm/columns-inl.h"
 #include "gemm/microkernel-inl.h"
 #include "gemm/strip-inl.h"
+#include "gemm/vector-inl.h"
 
 namespace sixloop {
 
@@ -22,6 +23,8 @@ void gemm_columns_f32_9x32__avx512(const GemmColumnsArgs<float>& s) { gemm_colum
 void gemm_columns_f32_9x16__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 9, 1>(s); }
 void gemm_columns_f64_9x16__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 2>(s); }
 void gemm_columns_f64_9x8__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 1>(s); }
+void gemm_vector_f32__avx512(const GemmVectorArgs<float>& s) { gemm_vector<avx512::F32>(s); }
+void gemm_vector_f64__avx512(const GemmVectorArgs<double>& s) { gemm_vector<avx512::F64>(s); }
 int64_t fma_peak_f32__avx512(int64_t rounds, float* sink) { return fma_rounds<avx512::F32>(rounds, sink); }
 int64_t fma_peak_f64__avx512(int64_t rounds, double* sink) { return fma_rounds<avx512::F64>(rounds, sink); }
 

@@ -20,6 +20,79 @@ const Kernel kKernels[] = {
 constexpr int64_t kFarRows = 8192;
 constexpr int64_t kColumnsThatPayCopies = 256;
 
+// So few rows are multiplied by gemm_vector, where B is not small; a task has a stretch of B's rows.
+constexpr int64_t kVectorRows = 4;
+constexpr int64_t kVectorColumns = 512;
+// Up to so many rows, a transposed B is the left matrix of the transposed product: it is read as it lies.
+constexpr int64_t kTurnedRows = 128;
+// Up to so many steps, a transposed A is copied row by row, so that strips can write C along its rows.
+constexpr int64_t kTurnedSteps = 96;
+
+// to[i * ld_to + j] = activation(from[j * ld_from + i] + bias[j]), 0 <= i < rows, 0 <= j < columns.
+template <class T>
+void copy_transposed(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T* to, int64_t ld_to,
+                     const T* bias = nullptr) {
+  // Blocks whose lines stay in the first-level cache.
+  constexpr int64_t kBlock = 16;
+  for (int64_t j0 = 0; j0 < columns; j0 += kBlock) {
+    for (int64_t i0 = 0; i0 < rows; i0 += kBlock) {
+      for (int64_t i = i0; i < std::min(rows, i0 + kBlock); ++i) {
+        for (int64_t j = j0; j < std::min(columns, j0 + kBlock); ++j) {
+          const T value = from[j * ld_from + i];
+          to[i * ld_to + j] = bias != nullptr ? value + bias[j] : value;
+        }
+      }
+    }
+  }
+}
+
+// C = A B for the few rows of a streamed B.
+template <class T>
+void gemm_few_rows(int64_t m, int64_t n, int64_t k, const T* a, const T* b, const Epilogue<T>& epilogue, T* c) {
+  const auto kernel = select<GemmVector, T>();
+  const int64_t tasks = std::clamp<int64_t>(n / kVectorColumns, 1, kTasks);
+  const int64_t columns = ceil_div(ceil_div(n, tasks), 64) * 64;
+  parallel_for(ceil_div(n, columns), [&](int64_t task) {
+    const int64_t j = task * columns;
+    const int64_t count = std::min(columns, n - j);
+    kernel({m, count, k, a, k, b + j, n, c + j, n});
+    for (int64_t i = 0; i < m; ++i) {
+      T* row = c + i * n + j;
+      if (epilogue.bias != nullptr) {
+        for (int64_t x = 0; x < count; ++x) row[x] += epilogue.bias[j + x];
+      }
+      if (epilogue.activation != Activation::none) apply_activation(row, count, epilogue.activation);
+    }
+  });
+}
+
+// C = A B for B given as [n, k] and few rows of A: the transposed product, whose left matrix is B as it lies.
+template <class T>
+void gemm_turned(int64_t m, int64_t n, int64_t k, const T* a, const T* b, const Epilogue<T>& epilogue, T* c) {
+  MatrixB<T> right;
+  right.tap_data = {a};
+  right.kc = k;
+  right.n = m;
+  right.ld = k;
+  right.transposed = true;
+  Buffer<T> turned(n * m);
+  gemm_rows_loops(n, right, Epilogue<T>{}, false, [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {
+    for (int64_t i = 0; i < count; ++i) {
+      rows[i] = b + (row + i) * k;
+      outs[i] = turned.get() + (row + i) * m;
+    }
+  });
+  constexpr int64_t kColumns = 256;
+  parallel_for(ceil_div(n, kColumns), [&](int64_t task) {
+    const int64_t j = task * kColumns;
+    const int64_t count = std::min(kColumns, n - j);
+    copy_transposed(turned.get() + j * m, m, m, count, c + j, n,
+                    epilogue.bias != nullptr ? epilogue.bias + j : nullptr);
+    if (epilogue.activation == Activation::none) return;
+    for (int64_t i = 0; i < m; ++i) apply_activation(c + i * n + j, count, epilogue.activation);
+  });
+}
+
 // Cycles of one step of a tile, by its fused multiply-adds and by its loads, two of each a cycle.
 double cycles(const Kernel& row) {
   const int lanes = vector_bytes(row.isa) / static_cast<int>(size_of(row.dtype));
@@ -33,6 +106,7 @@ Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKerne
 Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
 Kernels GemmStrip::kernels() { return GemmRows::kernels(); }
 Kernels GemmColumns::kernels() { return GemmRows::kernels(); }
+Kernels GemmVector::kernels() { return GemmRows::kernels(); }
 Kernels FmaPeak::kernels() { return GemmRows::kernels(); }
 
 double measure_fma_peak(DType dtype) {
@@ -114,13 +188,21 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
     const int64_t lda = a.shape()[1];
     T* out = c.data<T>();
     const Kernel& strip = select_row<GemmStrip, T>();
-    if (transpose_a && k > 0) {
+    if (transpose_a && !transpose_b && k > 0 && k <= kTurnedSteps && strips_pay(strip, m, right)) {
+      Buffer<T> rows(m * k);
+      copy_transposed(left, lda, m, k, rows.get(), k);
+      gemm_by_strips(strip, m, static_cast<const T*>(rows.get()), k, right, epilogue, out);
+    } else if (transpose_a && k > 0) {
       gemm_panel_loops(m, right, epilogue, out, n, 1,
                        [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, int64_t mr, T* panel) {
                          pack_a(left + k0 * lda + row, lda, rows, kc, mr, panel);
                        });
     } else if (strips_pay(strip, m, right)) {
       gemm_by_strips(strip, m, left, lda, right, epilogue, out);
+    } else if (transpose_b && m <= kTurnedRows && n >= 4 * m && k > 0) {
+      gemm_turned(m, n, k, left, b.data<T>(), epilogue, out);
+    } else if (!transpose_b && m <= kVectorRows && k > 0 && !is_small(right)) {
+      gemm_few_rows(m, n, k, left, b.data<T>(), epilogue, out);
     } else {
       const bool far = lda * static_cast<int64_t>(sizeof(T)) >= kFarRows && n >= kColumnsThatPayCopies;
       gemm_rows_loops(m, right, epilogue, far, [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {

@@ -2,16 +2,16 @@
 
 namespace sixloop {
 
-std::vector<KBlock> k_blocks(int64_t taps, int64_t kc) {
+std::vector<KBlock> k_blocks(int64_t taps, int64_t kc, int64_t most_steps) {
   std::vector<KBlock> blocks;
-  if (kc > kBlockSteps) {
-    const int64_t parts = ceil_div(kc, kBlockSteps);
+  if (kc > most_steps) {
+    const int64_t parts = ceil_div(kc, most_steps);
     const int64_t step = ceil_div(ceil_div(kc, parts), 8) * 8;
     for (int64_t tap = 0; tap < taps; ++tap) {
       for (int64_t k = 0; k < kc; k += step) blocks.push_back({tap, 1, k, std::min(step, kc - k)});
     }
   } else {
-    const int64_t most = std::max<int64_t>(1, kBlockSteps / std::max<int64_t>(kc, 1));
+    const int64_t most = std::max<int64_t>(1, most_steps / std::max<int64_t>(kc, 1));
     const int64_t step = ceil_div(taps, std::max<int64_t>(1, ceil_div(taps, most)));
     for (int64_t tap = 0; tap < taps; tap += step) blocks.push_back({tap, std::min(step, taps - tap), 0, kc});
   }

@@ -105,6 +105,31 @@ struct GemmColumns {
   static Kernels kernels();
 };
 
+// A few rows times a B that comes from memory, which is read once, along its rows: for 0 <= i < rows, 0 <= j < columns
+//
+//     c[i * ldc + j] = sum over k < steps of a[i * lda + k] * b[k * ldb + j]
+//
+// k ascending, each step one fused multiply-add; steps >= 1. Elements beyond the columns are neither read nor written.
+template <class T>
+struct GemmVectorArgs {
+  int64_t rows;
+  int64_t columns;
+  int64_t steps;
+  const T* a;
+  int64_t lda;
+  const T* b;
+  int64_t ldb;
+  T* c;
+  int64_t ldc;
+};
+
+struct GemmVector {
+  static constexpr const char* name = "gemm_vector";
+  template <class T>
+  using Fn = void(const GemmVectorArgs<T>&);
+  static Kernels kernels();
+};
+
 // The most that the arithmetic units do: `rounds` rounds of 12 independent fused multiply-adds of whole vectors.
 // Returns their number of floating-point operations; *sink keeps the compiler from dropping them.
 struct FmaPeak {

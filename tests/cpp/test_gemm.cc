@@ -203,6 +203,34 @@ TEST(gemm_columns) {
   });
 }
 
+TEST(gemm_vector) {
+  for_each_row<GemmVector>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const auto kernel = function_of<GemmVector, T>(row);
+    for (int64_t rows : {1, 3}) {
+      for (int64_t columns : {1, 2, 7, 16, 31, 67}) {
+        for (int64_t steps : {1, 7, 8, 9, 21}) {
+          const int64_t lda = steps + 1;
+          const int64_t ldb = columns + 2;
+          const int64_t ldc = columns + 3;
+          const Guarded<T> a(values<T>((rows - 1) * lda + steps, 1)), b(values<T>((steps - 1) * ldb + columns, 2));
+          Guarded<T> c(values<T>((rows - 1) * ldc + columns, 3));
+          std::vector<T> expected(c.get(), c.get() + (rows - 1) * ldc + columns);
+          for (int64_t i = 0; i < rows; ++i) {
+            for (int64_t j = 0; j < columns; ++j) {
+              T sum = 0;
+              for (int64_t k = 0; k < steps; ++k) sum = std::fma(a[i * lda + k], b[k * ldb + j], sum);
+              expected[static_cast<size_t>(i * ldc + j)] = sum;
+            }
+          }
+          kernel({rows, columns, steps, a.get(), lda, b.get(), ldb, c.get(), ldc});
+          check_same_bits(row.name, c.get(), expected.data(), static_cast<int64_t>(expected.size()));
+        }
+      }
+    }
+  });
+}
+
 TEST(fma_peak_counts_its_operations) {
   for_each_row<FmaPeak>([](const Kernel& row, auto t) {
     using T = decltype(t);
@@ -301,6 +329,12 @@ TEST(products_read_their_operands_only) {
     }
     check_product<float>(40, 33, 2061);
     check_product<double>(30, 17, 2061);
+    // Few rows of a large B, which is streamed; few columns of the transposed product; few steps and many columns.
+    for (int64_t m : {1, 4, 5, 13, 29, 90}) check_product<float>(m, 531, 130);
+    check_product<double>(3, 300, 131);
+    check_product<double>(23, 300, 131);
+    check_product<float>(261, 70, 3);
+    check_product<double>(130, 35, 9);
   }
   set_isa("");
 }
