@@ -20,7 +20,7 @@ void gemm_columns_f32_6x16__avx2(const GemmColumnsArgs<float>& s) { gemm_columns
 void gemm_columns_f32_9x8__avx2(const GemmColumnsArgs<float>& s) { gemm_columns<avx2::F32, 9, 1>(s); }
 void gemm_columns_f64_6x8__avx2(const GemmColumnsArgs<double>& s) { gemm_columns<avx2::F64, 6, 2>(s); }
 void gemm_columns_f64_9x4__avx2(const GemmColumnsArgs<double>& s) { gemm_columns<avx2::F64, 9, 1>(s); }
-int64_t fma_peak_f32__avx2(int64_t rounds, float* sink) { return fma_rounds<avx2::F32>(rounds, sink); }
-int64_t fma_peak_f64__avx2(int64_t rounds, double* sink) { return fma_rounds<avx2::F64>(rounds, sink); }
+int64_t fma_peak_f32__avx2(int64_t rounds, float* sink) { return fma_rounds<avx2::F32, 12>(rounds, sink); }
+int64_t fma_peak_f64__avx2(int64_t rounds, double* sink) { return fma_rounds<avx2::F64, 12>(rounds, sink); }
 
 }  // namespace sixloop

@@ -14,7 +14,7 @@ void gemm_strip_f32_4x4__scalar(const GemmStripArgs<float>& s) { gemm_strip<scal
 void gemm_strip_f64_4x4__scalar(const GemmStripArgs<double>& s) { gemm_strip<scalar::F64, 4, 4>(s); }
 void gemm_columns_f32_4x4__scalar(const GemmColumnsArgs<float>& s) { gemm_columns<scalar::F32, 4, 4>(s); }
 void gemm_columns_f64_4x4__scalar(const GemmColumnsArgs<double>& s) { gemm_columns<scalar::F64, 4, 4>(s); }
-int64_t fma_peak_f32__scalar(int64_t rounds, float* sink) { return fma_rounds<scalar::F32>(rounds, sink); }
-int64_t fma_peak_f64__scalar(int64_t rounds, double* sink) { return fma_rounds<scalar::F64>(rounds, sink); }
+int64_t fma_peak_f32__scalar(int64_t rounds, float* sink) { return fma_rounds<scalar::F32, 12>(rounds, sink); }
+int64_t fma_peak_f64__scalar(int64_t rounds, double* sink) { return fma_rounds<scalar::F64, 12>(rounds, sink); }
 
 }  // namespace sixloop
