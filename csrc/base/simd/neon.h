@@ -66,9 +66,9 @@ struct F32 {
   friend F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.v, b.v)}; }
   static F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
   static F32 fnma(F32 a, F32 b, F32 c) { return {vfmsq_f32(c.v, a.v, b.v)}; }
-  // Not FMAX and FMIN: those propagate NaN from either side and order zeros.
-  static F32 max(F32 a, F32 b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
-  static F32 min(F32 a, F32 b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
+  // Not FMAX and FMIN: those take NaN from either side and order zeros.
+  static F32 max(F32 a, F32 b) { return select(lt(b, a), a, b); }
+  static F32 min(F32 a, F32 b) { return select(lt(a, b), a, b); }
   static F32 sqrt(F32 a) { return {vsqrtq_f32(a.v)}; }
   static F32 abs(F32 a) { return {vabsq_f32(a.v)}; }
   static F32 neg(F32 a) { return {vnegq_f32(a.v)}; }
@@ -78,7 +78,11 @@ struct F32 {
   static Mask le(F32 a, F32 b) { return {vcleq_f32(a.v, b.v)}; }
   static Mask eq(F32 a, F32 b) { return {vceqq_f32(a.v, b.v)}; }
   static Mask is_nan(F32 a) { return {vmvnq_u32(vceqq_f32(a.v, a.v))}; }
-  static F32 select(Mask m, F32 yes, F32 no) { return {vbslq_f32(m.m, yes.v, no.v)}; }
+  // Of a selection between zero and what was compared with it Clang would make FMAX, could it see the comparison.
+  static F32 select(Mask m, F32 yes, F32 no) {
+    asm("" : "+w"(m.m));
+    return {vbslq_f32(m.m, yes.v, no.v)};
+  }
 
   static F32 round(F32 a) { return (a + set1(kRound)) - set1(kRound); }
   static F32 pow2(F32 k) { return from_bits(vshlq_n_u32(bits(k + set1(kRound + 127.0f)), 23)); }
@@ -147,9 +151,8 @@ struct F64 {
   friend F64 operator/(F64 a, F64 b) { return {vdivq_f64(a.v, b.v)}; }
   static F64 fma(F64 a, F64 b, F64 c) { return {vfmaq_f64(c.v, a.v, b.v)}; }
   static F64 fnma(F64 a, F64 b, F64 c) { return {vfmsq_f64(c.v, a.v, b.v)}; }
-  // Not FMAX and FMIN: those propagate NaN from either side and order zeros.
-  static F64 max(F64 a, F64 b) { return {vbslq_f64(vcgtq_f64(a.v, b.v), a.v, b.v)}; }
-  static F64 min(F64 a, F64 b) { return {vbslq_f64(vcltq_f64(a.v, b.v), a.v, b.v)}; }
+  static F64 max(F64 a, F64 b) { return select(lt(b, a), a, b); }
+  static F64 min(F64 a, F64 b) { return select(lt(a, b), a, b); }
   static F64 sqrt(F64 a) { return {vsqrtq_f64(a.v)}; }
   static F64 abs(F64 a) { return {vabsq_f64(a.v)}; }
   static F64 neg(F64 a) { return {vnegq_f64(a.v)}; }
@@ -159,7 +162,11 @@ struct F64 {
   static Mask le(F64 a, F64 b) { return {vcleq_f64(a.v, b.v)}; }
   static Mask eq(F64 a, F64 b) { return {vceqq_f64(a.v, b.v)}; }
   static Mask is_nan(F64 a) { return {vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(vceqq_f64(a.v, a.v))))}; }
-  static F64 select(Mask m, F64 yes, F64 no) { return {vbslq_f64(m.m, yes.v, no.v)}; }
+  // As in F32.
+  static F64 select(Mask m, F64 yes, F64 no) {
+    asm("" : "+w"(m.m));
+    return {vbslq_f64(m.m, yes.v, no.v)};
+  }
 
   static F64 round(F64 a) { return (a + set1(kRound)) - set1(kRound); }
   static F64 pow2(F64 k) { return from_bits(vshlq_n_u64(bits(k + set1(kRound + 1023.0)), 52)); }
