@@ -23,7 +23,7 @@ namespace {
 
 using check::values;
 
-// FNV-1a over the bytes of all elements, which no op here makes NaN.
+// FNV-1a over the bytes of all elements. No op here makes a NaN, whose bits processors choose differently.
 class Hash {
  public:
   void add(const Tensor& t) { add(t.raw(), t.bytes()); }
