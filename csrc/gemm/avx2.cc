@@ -23,7 +23,7 @@ void gemm_columns_f64_6x8__avx2(const GemmColumnsArgs<double>& s) { gemm_columns
 void gemm_columns_f64_9x4__avx2(const GemmColumnsArgs<double>& s) { gemm_columns<avx2::F64, 9, 1>(s); }
 void gemm_vector_f32__avx2(const GemmVectorArgs<float>& s) { gemm_vector<avx2::F32>(s); }
 void gemm_vector_f64__avx2(const GemmVectorArgs<double>& s) { gemm_vector<avx2::F64>(s); }
-int64_t fma_peak_f32__avx2(int64_t rounds, float* sink) { return fma_rounds<avx2::F32>(rounds, sink); }
-int64_t fma_peak_f64__avx2(int64_t rounds, double* sink) { return fma_rounds<avx2::F64>(rounds, sink); }
+int64_t fma_peak_f32__avx2(int64_t rounds, float* sink) { return fma_rounds<avx2::F32, 12>(rounds, sink); }
+int64_t fma_peak_f64__avx2(int64_t rounds, double* sink) { return fma_rounds<avx2::F64, 12>(rounds, sink); }
 
 }  // namespace sixloop

@@ -25,7 +25,7 @@ void gemm_columns_f64_9x16__avx512(const GemmColumnsArgs<double>& s) { gemm_colu
 void gemm_columns_f64_9x8__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 1>(s); }
 void gemm_vector_f32__avx512(const GemmVectorArgs<float>& s) { gemm_vector<avx512::F32>(s); }
 void gemm_vector_f64__avx512(const GemmVectorArgs<double>& s) { gemm_vector<avx512::F64>(s); }
-int64_t fma_peak_f32__avx512(int64_t rounds, float* sink) { return fma_rounds<avx512::F32>(rounds, sink); }
-int64_t fma_peak_f64__avx512(int64_t rounds, double* sink) { return fma_rounds<avx512::F64>(rounds, sink); }
+int64_t fma_peak_f32__avx512(int64_t rounds, float* sink) { return fma_rounds<avx512::F32, 12>(rounds, sink); }
+int64_t fma_peak_f64__avx512(int64_t rounds, double* sink) { return fma_rounds<avx512::F64, 12>(rounds, sink); }
 
 }  // namespace sixloop

@@ -35,8 +35,12 @@ T* copy_panels(const T* in, int64_t whole, int64_t nr, int64_t panel_size, T* to
   switch (nr) {
     case 4:
       return copy_pieces<4>(in, whole, panel_size, to);
+    case 6:
+      return copy_pieces<6>(in, whole, panel_size, to);
     case 8:
       return copy_pieces<8>(in, whole, panel_size, to);
+    case 12:
+      return copy_pieces<12>(in, whole, panel_size, to);
     case 16:
       return copy_pieces<16>(in, whole, panel_size, to);
     case 32:

@@ -125,23 +125,23 @@ void gemm_panel_tile(const GemmTile<typename V::T>& t) {
   acc.end(t);
 }
 
-template <class V>
+template <class V, int kChains>
 int64_t fma_rounds(int64_t rounds, typename V::T* sink) {
   using T = typename V::T;
-  constexpr int kChains = 12;
   V acc[kChains];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int i = 0; i < kChains; ++i) acc[i] = V::set1(static_cast<T>(i));
   V x = V::set1(static_cast<T>(0.5));
   for (int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int i = 0; i < kChains; ++i) {
-      acc[i] = V::fma(acc[i], x, x);
+      // What it overwrites is the addend, as FMLA does it: nothing is copied.
+      acc[i] = V::fma(x, x, acc[i]);
       acc[i].pin();
     }
   }
   V sum = acc[0];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int i = 1; i < kChains; ++i) sum = sum + acc[i];
   sum.store_n(sink, 1);
   return rounds * kChains * V::N * 2;

@@ -130,8 +130,9 @@ struct GemmVector {
   static Kernels kernels();
 };
 
-// The most that the arithmetic units do: `rounds` rounds of 12 independent fused multiply-adds of whole vectors.
-// Returns their number of floating-point operations; *sink keeps the compiler from dropping them.
+// The most that the arithmetic units do: `rounds` rounds of independent fused multiply-adds of whole vectors, more than
+// the units have under way at a time. Returns their number of floating-point operations; *sink keeps the compiler from
+// dropping them.
 struct FmaPeak {
   static constexpr const char* name = "fma_peak";
   template <class T>

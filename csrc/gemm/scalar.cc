@@ -17,7 +17,7 @@ void gemm_columns_f32_4x4__scalar(const GemmColumnsArgs<float>& s) { gemm_column
 void gemm_columns_f64_4x4__scalar(const GemmColumnsArgs<double>& s) { gemm_columns<scalar::F64, 4, 4>(s); }
 void gemm_vector_f32__scalar(const GemmVectorArgs<float>& s) { gemm_vector<scalar::F32>(s); }
 void gemm_vector_f64__scalar(const GemmVectorArgs<double>& s) { gemm_vector<scalar::F64>(s); }
-int64_t fma_peak_f32__scalar(int64_t rounds, float* sink) { return fma_rounds<scalar::F32>(rounds, sink); }
-int64_t fma_peak_f64__scalar(int64_t rounds, double* sink) { return fma_rounds<scalar::F64>(rounds, sink); }
+int64_t fma_peak_f32__scalar(int64_t rounds, float* sink) { return fma_rounds<scalar::F32, 12>(rounds, sink); }
+int64_t fma_peak_f64__scalar(int64_t rounds, double* sink) { return fma_rounds<scalar::F64, 12>(rounds, sink); }
 
 }  // namespace sixloop

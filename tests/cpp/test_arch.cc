@@ -35,6 +35,10 @@ TEST(an_isa_implies_what_it_is_built_upon) {
 TEST(selection_is_a_pure_function_of_the_arch) {
   CHECK_EQ((chosen<Add, float>(Isa::scalar)), "add_f32__scalar");
   CHECK_EQ((chosen<Add, double>(Isa::scalar)), "add_f64__scalar");
+  if (in_this_build(Isa::neon)) {
+    CHECK_EQ((chosen<Add, float>(Isa::neon)), "add_f32__neon");
+    CHECK_EQ((chosen<Add, double>(Isa::neon)), "add_f64__neon");
+  }
   if (in_this_build(Isa::avx2)) {
     CHECK_EQ((chosen<Add, float>(Isa::avx2)), "add_f32__avx2");
     CHECK_EQ((chosen<Add, double>(Isa::avx2)), "add_f64__avx2");

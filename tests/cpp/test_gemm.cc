@@ -267,7 +267,7 @@ TEST(unwanted_rows_may_coincide) {
 
 template <class Kind, class T>
 void check_selection() {
-  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
     for (int64_t n : {0, 1, 3, 7, 8, 9, 15, 16, 17, 48, 63, 64, 65, 1000, 1000000}) {
       const Kernel& row = select_tile<Kind, T>(100, n, arch_of(isa));
       CHECK((is_row_of<Kind, T>(row)));

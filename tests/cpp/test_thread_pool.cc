@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -144,7 +145,16 @@ int status_in_child(F f) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+// tests/cpp/CMakeLists.txt sets the variable. An assertion of qemu-user 7.2 itself fails where a forked child starts a
+// thread.
+bool children_cannot_have_threads() {
+  if (std::getenv("SIXLOOP_EMULATED") == nullptr) return false;
+  check::skip("an emulator's forked child cannot start threads");
+  return true;
+}
+
 TEST(a_forked_child_has_a_pool_of_its_own) {
+  if (children_cannot_have_threads()) return;
   const Threads scope(3);
   CHECK(runs_each_task_once(100));
   const auto child = [] { return runs_each_task_once(100) && Buffer<float>(1000).get() != nullptr; };
@@ -155,6 +165,7 @@ TEST(a_forked_child_has_a_pool_of_its_own) {
 }
 
 TEST(a_child_forked_while_threads_work_can_work) {
+  if (children_cannot_have_threads()) return;
   const Threads scope(3);
   std::atomic<bool> done{false};
   std::thread worker([&] {

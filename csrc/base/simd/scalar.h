@@ -44,8 +44,8 @@ struct Vec {
   static Vec fma(Vec a, Vec b, Vec c) { return {fused(a.v, b.v, c.v)}; }
   static Vec fnma(Vec a, Vec b, Vec c) { return {fused(-a.v, b.v, c.v)}; }
   // The second operand where either is NaN or both are zeros, as x86's MAXPS and MINPS.
-  static Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
-  static Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
+  static Vec max(Vec a, Vec b) { return {opaque(a.v > b.v) ? a.v : b.v}; }
+  static Vec min(Vec a, Vec b) { return {opaque(a.v < b.v) ? a.v : b.v}; }
   static Vec sqrt(Vec a) { return {root(a.v)}; }
   static Vec abs(Vec a) { return from_bits(bits(a) & ~kSign); }
   static Vec neg(Vec a) { return from_bits(bits(a) ^ kSign); }
@@ -56,7 +56,7 @@ struct Vec {
   static Mask le(Vec a, Vec b) { return {a.v <= b.v}; }
   static Mask eq(Vec a, Vec b) { return {a.v == b.v}; }
   static Mask is_nan(Vec a) { return {a.v != a.v}; }
-  static Vec select(Mask m, Vec yes, Vec no) { return m.m ? yes : no; }
+  static Vec select(Mask m, Vec yes, Vec no) { return opaque(m.m) ? yes : no; }
 
   // The nearest whole number, ties to even. Exact for |a| < 2^(kMantissaBits - 1); larger values must not come.
   static Vec round(Vec a) {
@@ -80,6 +80,13 @@ struct Vec {
   static constexpr Bits kWhole = Bits{kBias + kMantissaBits} << kMantissaBits;
   static constexpr Float kWholeValue = Float(Bits{1} << kMantissaBits);
 
+  // Of `0 > x ? 0 : x` Clang for AArch64 would make FMAX, which is +0 for x = -0, could it see the comparison.
+  static bool opaque(bool m) {
+#if defined(__clang__) && defined(__aarch64__)
+    asm("" : "+r"(m));
+#endif
+    return m;
+  }
   static Bits bits(Vec a) {
     Bits b;
     std::memcpy(&b, &a.v, sizeof b);

@@ -35,8 +35,8 @@ _FEW_ROWS = 24 * 8
 _WINOGRAD_SIDES = {"winograd2x2": 2, "winograd4x4": 4}
 _BLOCK_BYTES, _LEAST_TILES, _TASKS = 8 * _MIB, 16, 32
 # Rows of the usual kernel, csrc/gemm/kernels.inc; blocks are multiples of them.
-_KERNEL_ROWS = {"avx512": 10, "avx2": 6, "scalar": 4}
-_KERNEL_COLUMNS = {"avx512": 32, "avx2": 16, "scalar": 4}
+_KERNEL_ROWS = {"avx512": 10, "avx2": 6, "neon": 6, "scalar": 4}
+_KERNEL_COLUMNS = {"avx512": 32, "avx2": 16, "neon": 16, "scalar": 4}
 
 
 def allocated(size: int) -> int:
