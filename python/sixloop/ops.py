@@ -1162,3 +1162,29 @@ def rmsprop_update(
         weight_decay: L2 penalty, default 0.
     """
     _core.rmsprop_update(param, grad, square_avg, lr, rho, epsilon, weight_decay)
+
+
+def fma_peak() -> float:
+    """Returns the FLOP a second that all threads reach in float32 with multiply-adds alone.
+
+    The best of 50 runs of independent fused multiply-adds in registers, which count as two
+    operations each; some 20 ms. It is the ceiling that kernels are measured against.
+    """
+    peak: float = _core.fma_peak()
+    return peak
+
+
+def copy_bandwidth(bytes: int = 256 << 20) -> float:
+    """Returns the bytes a second that all threads read and write in a copy, the best of 5 runs.
+
+    Args:
+        bytes: read and written by a copy, half each; default 256 MiB. What fits into a cache is
+            measured there: for the rate of memory take several times the last-level cache.
+
+    Raises:
+        ValueError: not positive.
+        TypeError: not a whole number.
+        MemoryError: so many bytes are not there.
+    """
+    bandwidth: float = _core.copy_bandwidth(bytes)
+    return bandwidth
