@@ -81,6 +81,21 @@ template const Kernel& select_tile<GemmPanel, double>(int64_t, int64_t, Arch);
 template const Kernel& select_tile<GemmColumns, float>(int64_t, int64_t, Arch);
 template const Kernel& select_tile<GemmColumns, double>(int64_t, int64_t, Arch);
 
+GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool transpose_a, DType dtype) {
+  return dispatch_floating(dtype, [&](auto t) -> GemmPlan {
+    using T = decltype(t);
+    if (transpose_a && k > 0) return {GemmWay::panels, &select_tile<GemmPanel, T>(m, n)};
+    const Kernel& strip = select_row<GemmStrip, T>();
+    if (strips_pay<T>(strip, m, 1, k, n)) return {GemmWay::strips, &strip};
+    return {GemmWay::rows, &select_tile<GemmRows, T>(m, n)};
+  });
+}
+
+const char* name_of(GemmWay way) {
+  constexpr const char* kNames[] = {"packed panels", "product by strips", "pointers to rows"};
+  return kNames[static_cast<int>(way)];
+}
+
 Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool transpose_a, bool transpose_b,
             Activation activation) {
   check_rank("gemm", "a", a, 2, transpose_a ? "[K, M]" : "[M, K]");
@@ -113,14 +128,14 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
     const T* left = a.data<T>();
     const int64_t lda = a.shape()[1];
     T* out = c.data<T>();
-    const Kernel& strip = select_row<GemmStrip, T>();
-    if (transpose_a && k > 0) {
+    const GemmPlan plan = plan_gemm(m, n, k, transpose_a, a.dtype());
+    if (plan.way == GemmWay::panels) {
       gemm_panel_loops(m, right, epilogue, out, n, 1,
                        [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, int64_t mr, T* panel) {
                          pack_a(left + k0 * lda + row, lda, rows, kc, mr, panel);
                        });
-    } else if (strips_pay(strip, m, right)) {
-      gemm_by_strips(strip, m, left, lda, right, epilogue, out);
+    } else if (plan.way == GemmWay::strips) {
+      gemm_by_strips(*plan.kernel, m, left, lda, right, epilogue, out);
     } else {
       const bool far = lda * static_cast<int64_t>(sizeof(T)) >= kFarRows && n >= kColumnsThatPayCopies;
       gemm_rows_loops(m, right, epilogue, far, [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {

@@ -193,27 +193,33 @@ def _predict(options: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(options: argparse.Namespace) -> int:
-    from sixloop import inspect, models
+def _describe(options: argparse.Namespace) -> Model:
+    """Return the network of that name, without parameters, or the saved model."""
+    from sixloop import models
 
     if options.model in models.list():
-        model = models.define(
+        return models.define(
             options.model,
             classes=options.classes,
             input_shape=options.input_shape,
             **_network_options(vars(options)),
         )
-    elif options.classes or options.input_shape or _network_options(vars(options)):
+    if options.classes or options.input_shape or _network_options(vars(options)):
         raise ValueError(
             f"--classes, --input-shape, --variant and --depth are for a network by name "
             f"({', '.join(models.list())}); got {options.model}"
         )
-    elif not Path(options.model).exists():
+    if not Path(options.model).exists():
         raise ValueError(
             f"{options.model!r} is neither a network ({', '.join(models.list())}) nor a saved model"
         )
-    else:
-        model, _ = _load_model(options.model)
+    return _load_model(options.model)[0]
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from sixloop import inspect
+
+    model = _describe(options)
     if options.style == "lecture":
         for name in ("batch", "optimizer", "measure"):
             if getattr(options, name):
@@ -226,6 +232,15 @@ def _summary(options: argparse.Namespace) -> int:
     if options.draw is not None:
         inspect.draw_graph(model, options.draw)
         print(f"graph drawn in {options.draw}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from sixloop.inspect.explain import explain
+
+    _set_threads(options.threads)
+    model = _describe(options)
+    print(explain(model, options.batch, training=options.training, measure=options.measure))
     return 0
 
 
@@ -600,14 +615,7 @@ def _parser() -> argparse.ArgumentParser:
 
     summary = commands.add_parser("summary", help="show the layers of a network or saved model")
     summary.set_defaults(command=_summary)
-    summary.add_argument("model", metavar="NAME|MODEL", help=f"{_NETWORKS}, or a saved model")
-    _add_network_options(summary)
-    summary.add_argument(
-        "--classes", type=_count, metavar="N", help="default: the network's own, 10 or 1000"
-    )
-    summary.add_argument(
-        "--input-shape", type=_image_shape, metavar="HxWxC", help="default: the network's own"
-    )
+    _add_described(summary)
     summary.add_argument(
         "--batch", type=_count, metavar="N", help="show the memory that N samples take, too"
     )
@@ -630,6 +638,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="draw the graph into FILE.txt, FILE.dot or FILE.svg (SVG needs Graphviz)",
     )
+
+    explain = commands.add_parser(
+        "explain",
+        help="show which algorithm each layer gets, and why",
+        description="For each convolution and dense layer: algorithm, the rule that chose it, "
+        "method, kernel and its tile, scratch memory, operations for each byte that must move, and "
+        "what the roofline of this machine, measured now, allows.",
+    )
+    explain.set_defaults(command=_explain)
+    _add_described(explain)
+    explain.add_argument(
+        "--batch", type=_count, metavar="N", default=1, help="number of samples; default: 1"
+    )
+    explain.add_argument("--training", action="store_true", help="the gradients, too")
+    explain.add_argument("--measure", action="store_true", help="run each and show its GFLOP/s")
+    _add_threads(explain)
 
     bench = commands.add_parser(
         "bench",
@@ -685,6 +709,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="directory of a training run or of a saved model"
+    )
+
+
+def _add_described(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="NAME|MODEL", help=f"{_NETWORKS}, or a saved model")
+    _add_network_options(parser)
+    parser.add_argument(
+        "--classes", type=_count, metavar="N", help="default: the network's own, 10 or 1000"
+    )
+    parser.add_argument(
+        "--input-shape", type=_image_shape, metavar="HxWxC", help="default: the network's own"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["check_matplotlib", "plot"]
 
-_COLORS = {"sixloop": "C0", "torch_nhwc": "C1", "torch_nchw": "C3", "torch": "C1", "numpy": "C2"}
+_COLORS = {"sixloop": "C0", "torch_nhwc": "C1", "torch_nchw": "C3", "torch": "C4", "numpy": "C2"}
 _LABELS = {
     "torch_nhwc": "PyTorch, channels last",
     "torch_nchw": "PyTorch, contiguous",
@@ -71,7 +71,7 @@ def plot(
                 [1e9 * row["gflop"] / row["bytes"] for row in own],
                 [row["gflops"][name] / row["peak_gflops"] for row in own],
                 s=26,
-                c=_COLORS.get(name, "C4"),
+                c=_COLORS.get(name, "C5"),
                 marker=_MARKERS.get(family, "x"),
                 alpha=0.75,
                 linewidths=0,
@@ -104,7 +104,7 @@ def plot(
     axis.grid(alpha=0.25)
     handles = [
         Line2D(
-            [], [], linestyle="", marker="o", color=_COLORS.get(n, "C4"), label=_LABELS.get(n, n)
+            [], [], linestyle="", marker="o", color=_COLORS.get(n, "C5"), label=_LABELS.get(n, n)
         )
         for n in libraries
     ]
