@@ -2,6 +2,13 @@
 
 python bench/readme_table.py            # write it
 python bench/readme_table.py --check    # exit 1 where it is not current
+
+The files are those of
+
+    sixloop bench --vs torch --threads 2 --seconds 1 --only gemm,conv2d,direct,lenet --json FILE
+
+once as it is (compare_torch_avx512.json) and once with the limits that `sixloop bench --help` names
+(compare_torch_avx2.json).
 """
 
 from __future__ import annotations

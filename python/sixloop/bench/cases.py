@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class Work:
     run: Callable[[], Any]
     result: Callable[[], Sequence[Any]]
     samples: Callable[[], Iterable[verify.Sample]]
-    algorithm: str = field(default="")
+    algorithm: str = ""
 
 
 def cases(
@@ -185,27 +186,21 @@ def _rng() -> np.random.Generator:
     return np.random.default_rng(20260612)
 
 
-class _Values:
-    """Normally distributed numbers, drawn once: a batch of images takes longer to draw than to use.
-
-    Their number is a prime: no axis of an array repeats them.
-    """
-
-    def __init__(self) -> None:
-        self._pool = _rng().standard_normal(1_000_003, dtype=np.float32)
-
-    def __call__(self, shape: Sequence[int], *, first: int = 0) -> NDArray[np.float32]:
-        return np.resize(np.roll(self._pool, -first) if first else self._pool, tuple(shape))
-
-
-_pools: list[_Values] = []
+@functools.cache
+def _pool() -> NDArray[np.float32]:
+    # Drawn once: a batch of images takes longer to draw than to use. Their number is a prime, so
+    # that no axis of an array repeats them.
+    return _rng().standard_normal(1_000_003, dtype=np.float32)
 
 
 def values(shape: Sequence[int], *, first: int = 0) -> NDArray[np.float32]:
-    """Returns random numbers; other ones for another `first`."""
-    if not _pools:
-        _pools.append(_Values())
-    return _pools[0](shape, first=first)
+    """Returns normally distributed numbers, the same in every run.
+
+    Args:
+        shape: of the array.
+        first: where to begin in the stream of numbers; arrays of one case take different ones.
+    """
+    return np.resize(np.roll(_pool(), -first) if first else _pool(), tuple(shape))
 
 
 # ----------------------------------------------------------------------------------------- prepare
