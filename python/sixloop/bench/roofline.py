@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 from collections.abc import Sequence
@@ -16,7 +17,6 @@ _LABELS = {
     "torch": "PyTorch",
     "numpy": "NumPy",
 }
-_MARKERS = {"gemm": "s", "direct": "D", "forward": "o", "grad_input": "v", "grad_weight": "^"}
 
 
 def check_matplotlib() -> None:
@@ -39,8 +39,9 @@ def plot(
     """Draws a point for each product or convolution and library into an image file.
 
     Useful operations for each byte of compulsory traffic to the right, the share of the machine's
-    multiply-adds upwards, below the roof that memory and arithmetic make. Winograd's algorithm
-    needs fewer operations than it is credited with, so its points may lie above.
+    multiply-adds upwards, below the roof that memory and arithmetic make; a panel for each family.
+    Winograd's algorithm needs fewer operations than it is credited with: its points are rings, and
+    may lie above the roof. So may those of arrays that stay in a cache from one run to the next.
 
     Args:
         rows: of `report.row`; those without operations (pooling and the like) have no place here.
@@ -54,65 +55,72 @@ def plot(
     check_matplotlib()
     # Figure alone, without pyplot: needs no display and leaves no global state.
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     points = [row for row in rows if row.get("gflop") and row.get("bytes")]
     if not points:
         raise ValueError("[bench] the roofline needs rows of gemm, conv2d or direct")
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
-    axis = figure.subplots()
-    libraries = dict.fromkeys(name for row in points for name in row["times"])
-    # The peers first, so that ours lie on top.
-    for name in sorted(libraries, key=lambda name: name == "sixloop"):
-        for family in dict.fromkeys(row["family"] for row in points):
-            own = [row for row in points if row["family"] == family and name in row["times"]]
-            axis.scatter(
-                [1e9 * row["gflop"] / row["bytes"] for row in own],
-                [row["gflops"][name] / row["peak_gflops"] for row in own],
-                s=26,
-                c=_COLORS.get(name, "C5"),
-                marker=_MARKERS.get(family, "x"),
-                alpha=0.75,
-                linewidths=0,
-            )
     peak = statistics.median(row["peak_gflops"] for row in points)
-    ridge = peak / memory_gbs
-    intensities = [1e9 * row["gflop"] / row["bytes"] for row in points]
-    shares = [row["gflops"][name] / row["peak_gflops"] for row in points for name in row["times"]]
-    left, right = min([*intensities, ridge]) / 2, max([*intensities, ridge]) * 2
-    axis.plot([left, ridge, right], [left / ridge, 1, 1], color="black", linewidth=1.5)
-    axis.annotate(
-        f"peak {peak:,.0f} GFLOP/s", (right, 1), (-4, 4), textcoords="offset points", ha="right"
+    families = list(dict.fromkeys(row["family"] for row in points))
+    columns = min(2, len(families))
+    lines = -(-len(families) // columns)
+    figure = Figure(figsize=(1 + 5.5 * columns, 1 + 4 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for panel, family in zip(panels, families, strict=False):
+        own = [row for row in points if row["family"] == family]
+        _draw(panel, family, own, peak / memory_gbs)
+    for panel in panels[len(families) :]:
+        panel.set_visible(False)
+    lowest = min(
+        row["gflops"][name] / row["peak_gflops"] for row in points for name in row["times"]
     )
-    axis.annotate(
-        f"memory {memory_gbs:,.0f} GB/s",
-        (ridge, 1),
-        (-8, 4),
-        textcoords="offset points",
-        ha="right",
+    panels[0].set_ylim(min(0.1, lowest / 2), 5)
+    figure.suptitle(
+        f"100% is {peak:,.0f} GFLOP/s, the slope memory's {memory_gbs:,.1f} GB/s.\n"
+        "Rings: Winograd's algorithm, which saves multiplications.",
+        size=10,
     )
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlim(left, right)
-    axis.set_ylim(min(0.1, *shares) / 1.3, max(1, *shares) * 1.5)
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
-    axis.set_yticks([t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4) if t > min(shares) / 3])
-    axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlabel("FLOP per byte of compulsory traffic")
-    axis.set_ylabel("share of the FMA peak, by useful FLOP")
-    axis.grid(alpha=0.25)
-    handles = [
-        Line2D(
-            [], [], linestyle="", marker="o", color=_COLORS.get(n, "C5"), label=_LABELS.get(n, n)
-        )
-        for n in libraries
-    ]
-    handles += [
-        Line2D([], [], linestyle="", marker=_MARKERS.get(f, "x"), color="gray", label=f)
-        for f in dict.fromkeys(row["family"] for row in points)
-    ]
-    axis.legend(handles=handles, loc="lower right")
-    if any(row.get("algorithm", "").startswith("winograd") for row in points):
-        axis.set_title("above the roof: Winograd's algorithm, which saves multiplications", size=9)
+    figure.supxlabel("FLOP per byte of compulsory traffic", size=10)
+    figure.supylabel("share of the FMA peak, by useful FLOP", size=10)
     figure.savefig(path, dpi=120)
+
+
+def _draw(panel: Any, family: str, rows: Sequence[dict[str, Any]], ridge: float) -> None:
+    """Draws one family; the legend has each library's geometric mean."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    intensities = [_intensity(row) for row in rows]
+    left, right = min(*intensities, ridge) / 1.5, max(*intensities, ridge) * 1.5
+    panel.plot([left, ridge, right], [left / ridge, 1, 1], color="black", linewidth=1.5)
+    # Ours come last, on top.
+    libraries = dict.fromkeys(name for row in rows for name in row["times"])
+    for name in sorted(libraries, key=lambda name: name == "sixloop"):
+        timed = [row for row in rows if name in row["times"]]
+        shares = [row["gflops"][name] / row["peak_gflops"] for row in timed]
+        mean = math.exp(statistics.fmean(map(math.log, shares)))
+        color = _COLORS.get(name, "C5")
+        for ring in (False, True):
+            drawn = [
+                (_intensity(row), share)
+                for row, share in zip(timed, shares, strict=True)
+                if ring == (name == "sixloop" and row.get("algorithm", "").startswith("winograd"))
+            ]
+            if drawn:
+                style = {"facecolors": "none", "edgecolors": color} if ring else {"color": color}
+                linewidth = 1 if ring else 0
+                panel.scatter(*zip(*drawn, strict=True), s=18, linewidths=linewidth, **style)
+        label = f"{_LABELS.get(name, name)}, mean {mean:.0%}"
+        panel.scatter([], [], s=22, color=color, label=label)
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    panel.set_xlim(left, right)
+    panel.set_yticks([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4])
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda flop, _: f"{flop:g}"))
+    panel.grid(alpha=0.25)
+    panel.set_title(f"{family}, {len(rows)} {'shape' if len(rows) == 1 else 'shapes'}", size=10)
+    panel.legend(loc="lower right", fontsize=8)
+
+
+def _intensity(row: dict[str, Any]) -> float:
+    return float(1e9 * row["gflop"] / row["bytes"])
