@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _timing import alternate, limits  # first: it may start the process anew
+import _environment  # noqa: F401, it may start the process anew
 
 # isort: split
 import _report
@@ -31,6 +31,7 @@ from _torch_twin import Twin
 
 import sixloop
 from sixloop import losses, models, nn, optim
+from sixloop.bench.timing import alternate, limits
 
 LAYOUTS = {"torch_nhwc": torch.channels_last, "torch_nchw": torch.contiguous_format}
 FORWARD_BATCHES, STEP_BATCH = (1, 8), 8

@@ -38,7 +38,12 @@ def _check_tag(text: str, name: str) -> None:
     assert text.startswith(f"[{tag}]"), text
 
 
-def _refuses(error: type[BaseException], tag: str, fragments: tuple[str, ...], call: Any) -> None:
+def _refuses(
+    error: type[BaseException] | tuple[type[BaseException], ...],
+    tag: str,
+    fragments: tuple[str, ...],
+    call: Any,
+) -> None:
     with pytest.raises(error) as caught:
         call()
     text = str(caught.value)
@@ -132,10 +137,13 @@ def test_every_op_is_listed():
     of_shapes = {
         "conv2d_algorithm",
         "conv2d_output_shape",
+        "conv2d_plan",
+        "gemm_plan",
         "pool2d_output_shape",
         "resolve_padding",
     }
     listed = {*CALLS, *of_shapes, "concat"}
+    listed |= {"fma_peak", "copy_bandwidth"}
     listed |= {"random_uniform", "random_normal", "random_bits"}
     listed |= {"sgd_update", "adam_update", "rmsprop_update"}
     public = {
@@ -357,6 +365,7 @@ WINDOWED = {
     "avg_pool2d": lambda **o: ops.avg_pool2d(X, **{"pool": 2, **o}),
     "avg_pool2d_grad": lambda **o: ops.avg_pool2d_grad(POOLED, X.shape, **{"pool": 2, **o}),
     "conv2d_algorithm": lambda **o: ops.conv2d_algorithm("forward", X.shape, W.shape, **o),
+    "conv2d_plan": lambda **o: ops.conv2d_plan("forward", X.shape, W.shape, **o).algorithm,
     "conv2d_output_shape": lambda **o: ops.conv2d_output_shape(X.shape, W.shape, **o),
 }
 
@@ -401,7 +410,7 @@ def test_numbers_that_are_absurdly_large(name, option):
                         X.shape, W.shape, **{option: value}
                     )
                     continue
-                if name == "conv2d_algorithm":
+                if name in ("conv2d_algorithm", "conv2d_plan"):
                     assert result == "direct"
                     continue
                 assert option == "strides" and "grad" not in name, (name, option, value)
@@ -822,3 +831,21 @@ def test_any_random_key(n, seed, purpose, step):
 def test_passes_have_names(which):
     with pytest.raises((TypeError, ValueError), match=r"grad_input, grad_weight|must be a name"):
         ops.conv2d_algorithm(which, X.shape, W.shape)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2**63, 1.5, "1", None])
+def test_bytes_of_a_copy(bad):
+    _refuses((TypeError, ValueError), "copy_bandwidth", (), lambda: ops.copy_bandwidth(bad))
+
+
+@pytest.mark.parametrize("bad", [-1, 2**31, 2**62, 2**63, 1.5, "1", None])
+def test_sizes_of_a_plan(bad):
+    for sizes in ((bad, 1, 1), (1, bad, 1), (1, 1, bad)):
+        _refuses((TypeError, ValueError), "gemm_plan", (), lambda s=sizes: ops.gemm_plan(*s))
+
+
+def test_plans_of_arrays_that_cannot_be():
+    for which in ("forward", "grad_input", "grad_weight"):
+        for x in ((2**40, 2**20, 2**20, 64), (2**62, 3, 3, 64)):
+            with pytest.raises(MemoryError):
+                ops.conv2d_plan(which, x, (3, 3, 64, 64), padding=1)

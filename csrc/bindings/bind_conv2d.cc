@@ -30,6 +30,13 @@ Geometry parse_geometry(const Call& call, const Shape& x, const Shape& w, const 
           parse_conv2d_algorithm(call.op(), algorithm.cast<std::string>())};
 }
 
+Conv2dPass parse_pass(const Call& call, const py::object& pass) {
+  if (!py::isinstance<py::str>(pass)) {
+    type_error("[", call.op(), "] which must be a name; got ", py::repr(pass).cast<std::string>());
+  }
+  return parse_conv2d_pass(call.op(), pass.cast<std::string>());
+}
+
 }  // namespace
 
 void bind_conv2d(py::module_& m) {
@@ -81,12 +88,26 @@ void bind_conv2d(py::module_& m) {
           const Shape w = call.shape("w_shape", w_shape);
           const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, py::str("auto"));
           const Conv2dParams p = conv2d_params(call.op(), x, w, g.window, g.groups);
-          if (!py::isinstance<py::str>(pass)) {
-            type_error("[", call.op(), "] which must be a name; got ", py::repr(pass).cast<std::string>());
-          }
-          const Conv2dPass which = parse_conv2d_pass(call.op(), pass.cast<std::string>());
-          return name_of(select_algorithm(call.op(), which, p, g.algorithm));
+          return name_of(select_algorithm(call.op(), parse_pass(call, pass), p, g.algorithm));
         });
+  m.def("conv2d_plan", [](const py::object& pass, const py::object& x_shape, const py::object& w_shape,
+                          const py::object& strides, const py::object& padding, const py::object& dilation,
+                          const py::object& groups, const py::object& algorithm, bool float64) {
+    const Call call("conv2d_plan");
+    const Shape x = call.shape("x_shape", x_shape);
+    const Shape w = call.shape("w_shape", w_shape);
+    const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, algorithm);
+    const Conv2dParams p = conv2d_params(call.op(), x, w, g.window, g.groups);
+    // Throws where there cannot be such arrays, whose numbers of pixels would overflow.
+    for (const Shape& shape : {x, w, Shape{p.n, p.h, p.w}, Shape{p.n, p.oh, p.ow}, Shape{p.n, p.oh, p.ow, p.o}}) {
+      (void)shape.size();
+    }
+    const DType dtype = float64 ? DType::float64 : DType::float32;
+    const Conv2dPlan plan = plan_conv2d(call.op(), parse_pass(call, pass), p, g.algorithm, dtype);
+    py::tuple kernels(plan.kernels.size());
+    for (size_t i = 0; i < plan.kernels.size(); ++i) kernels[i] = plan.kernels[i]->name;
+    return py::make_tuple(name_of(plan.algorithm), plan.reason, plan.way, kernels);
+  });
   m.def("im2col", [](const py::object& x, const py::object& kernel, const py::object& strides,
                      const py::object& padding, const py::object& dilation) {
     Call call("im2col");

@@ -129,6 +129,11 @@ void bind_elementwise(py::module_& m) {
     const Window border = parse_border(call, padding);
     return call.run([&] { return crop2d(tx, border); });
   });
+  m.def("copy_bandwidth", [](const py::object& bytes) {
+    const int64_t total = parse_int("copy_bandwidth", "bytes", bytes);
+    if (total < 1) value_error("[copy_bandwidth] bytes must be positive; got ", total);
+    return Call::without_gil([&] { return measure_copy_bandwidth(total); });
+  });
 }
 
 }  // namespace sixloop

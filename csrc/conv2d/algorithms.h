@@ -1,13 +1,33 @@
 // The algorithms of conv2d.cc. Arrays are dense and not empty; every function writes all of its last argument.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "conv2d/conv2d.h"
 #include "conv2d/geometry.h"
 #include "gemm/loops.h"
 
 namespace sixloop {
 
-// direct.cc: the input is read through pointers, no matrix is written.
+// The ways of direct convolution, which all give the same bits, and the matrix products that im2col and Winograd make.
+enum class ConvWay { depthwise, planar, filter_rows, turned, strips, pointers, panels, product, winograd };
+
+// The way that an algorithm takes, the same for all groups, and its kernels: by shape alone.
+struct WayPlan {
+  ConvWay way;
+  const Kernel* kernel;
+  const Kernel* transform = nullptr;  // of Winograd's tiles
+};
+
+// direct.cc: the input is read through pointers, no matrix is written. These decide what the functions below do, but
+// for ConvWay::planar, which also needs finite weights.
+template <class T>
+WayPlan plan_direct_forward(const Conv2dParams& p);
+template <class T>
+WayPlan plan_direct_grad_input(const Conv2dParams& p);
+template <class T>
+WayPlan plan_direct_grad_weight(const Conv2dParams& p);
 template <class T>
 void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
 // Input pixels are taken by their phase: those with the same remainder of the stride meet the same filter
@@ -29,6 +49,9 @@ void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw
 
 // planar.cc: direct convolution with stride 1 and so few channels that their vectors would be mostly empty.
 bool planar_forward_pays(const Conv2dParams& p);
+// The kernel that spends the fewest cycles on an output row of one image.
+template <class T>
+const Kernel& select_planar(int64_t channels, int64_t ow);
 // For finite weights: filter rows that meet only padding are left out, and 0 times infinity is NaN.
 template <class T>
 void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
@@ -36,8 +59,7 @@ void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
 // few_channels.cc: direct convolution where a window is a few filter rows of a padded copy, Windows::filter_rows().
 // Forward takes a row of output pixels at a time, all output channels of a few pixels together, with a GemmStrip
 // kernel. The bits are those of direct_forward() and direct_grad_weight().
-template <class T>
-bool few_channels_forward_pays(const Kernel& strip, const Conv2dParams& p, const Windows<T>& windows);
+bool few_channels_forward_pays(const Kernel& strip, const Conv2dParams& p);
 template <class T>
 void few_channels_forward(const Kernel& strip, const Conv2dParams& p, const Windows<T>& windows, const T* w,
                           const Epilogue<T>& epilogue, T* y);
@@ -45,6 +67,8 @@ template <class T>
 void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, T* dw);
 
 // im2col.cc: the matrix of windows is written, then multiplied.
+template <class T>
+WayPlan plan_im2col(Conv2dPass pass, const Conv2dParams& p);
 template <class T>
 void im2col_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
 template <class T>
@@ -59,8 +83,12 @@ void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x);
 
 // winograd.cc: F(side x side, 3 x 3) for side 2 and 4. Null, or why a convolution cannot be done so.
 const char* winograd_refusal(const Conv2dParams& p);
-// The tile that pays, or direct convolution. any_batch: whatever the batch size.
-Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any_batch);
+// The tile that pays, or direct convolution. any_batch: whatever the batch size. The rule that decided goes to *reason,
+// unless it is null.
+Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any_batch, std::string* reason);
+// The transform and the product's kernel.
+template <class T>
+WayPlan plan_winograd(Conv2dPass pass, const Conv2dParams& p, int64_t side);
 template <class T>
 void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
 template <class T>

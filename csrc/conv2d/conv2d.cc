@@ -1,6 +1,7 @@
 #include "conv2d/conv2d.h"
 
 #include <atomic>
+#include <stdexcept>
 
 #include "base/validate.h"
 #include "conv2d/algorithms.h"
@@ -28,6 +29,30 @@ void check_rank4(const char* op, const char* arg, const Shape& shape, const char
   if (shape.rank() != 4) {
     value_error("[", op, "] ", arg, " must have 4 dimensions ", layout, "; got ", shape.rank(), " in shape ", shape);
   }
+}
+
+const char* name_of(ConvWay way) {
+  switch (way) {
+    case ConvWay::depthwise:
+      return "channel by channel";
+    case ConvWay::planar:
+      return "channel planes";
+    case ConvWay::filter_rows:
+      return "filter rows";
+    case ConvWay::turned:
+      return "turned filters";
+    case ConvWay::strips:
+      return "product by strips";
+    case ConvWay::pointers:
+      return "pointers to pixels";
+    case ConvWay::panels:
+      return "packed windows";
+    case ConvWay::product:
+      return "matrix of windows";
+    case ConvWay::winograd:
+      return "transformed tiles";
+  }
+  throw std::logic_error("unknown way");
 }
 
 // Output pixels a side of Winograd's tile, 0 for other algorithms.
@@ -65,16 +90,41 @@ Conv2dPass parse_conv2d_pass(const char* op, const std::string& name) {
 
 const char* name_of(Conv2dAlgorithm algorithm) { return kAlgorithmNames[static_cast<int>(algorithm)]; }
 
-Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dParams& p, Conv2dAlgorithm asked) {
+Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dParams& p, Conv2dAlgorithm asked,
+                                 std::string* reason) {
   // Direct convolution beats im2col on every shape: it does the same arithmetic without writing the matrix.
-  if (asked == Conv2dAlgorithm::automatic) return winograd_choice(pass, p, batch_invariant());
-  const char* reason = winograd_side(asked) > 0 ? winograd_refusal(p) : nullptr;
-  if (reason != nullptr) {
+  if (asked == Conv2dAlgorithm::automatic) return winograd_choice(pass, p, batch_invariant(), reason);
+  const char* refusal = winograd_side(asked) > 0 ? winograd_refusal(p) : nullptr;
+  if (refusal != nullptr) {
     value_error("[", op, "] algorithm \"", name_of(asked),
-                "\" is for 3x3 filters with stride 1, dilation 1, groups 1 and padding of at most 2; here ", reason,
+                "\" is for 3x3 filters with stride 1, dilation 1, groups 1 and padding of at most 2; here ", refusal,
                 "; use auto or direct");
   }
+  if (reason != nullptr) *reason = "asked for";
   return asked;
+}
+
+Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& p, Conv2dAlgorithm asked, DType dtype) {
+  Conv2dPlan plan{};
+  plan.algorithm = select_algorithm(op, pass, p, asked, &plan.reason);
+  const WayPlan way = dispatch_floating(dtype, [&](auto t) -> WayPlan {
+    using T = decltype(t);
+    if (const int64_t side = winograd_side(plan.algorithm); side > 0) return plan_winograd<T>(pass, p, side);
+    if (plan.algorithm == Conv2dAlgorithm::im2col) return plan_im2col<T>(pass, p);
+    switch (pass) {
+      case Conv2dPass::forward:
+        return plan_direct_forward<T>(p);
+      case Conv2dPass::grad_input:
+        return plan_direct_grad_input<T>(p);
+      case Conv2dPass::grad_weight:
+        return plan_direct_grad_weight<T>(p);
+    }
+    throw std::logic_error("unknown pass");
+  });
+  plan.way = name_of(way.way);
+  if (way.transform != nullptr) plan.kernels.push_back(way.transform);
+  plan.kernels.push_back(way.kernel);
+  return plan;
 }
 
 Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups) {

@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/kernel.h"
 #include "base/tensor.h"
@@ -33,8 +34,19 @@ Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name);
 Conv2dPass parse_conv2d_pass(const char* op, const std::string& name);
 const char* name_of(Conv2dAlgorithm algorithm);
 
-// What `automatic` stands for: a pure function of the shape. Throws where the algorithm asked for does not apply.
-Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked);
+// What `automatic` stands for: a pure function of the shape. Throws where the algorithm asked for does not apply. The
+// rule that decided goes to *reason, unless it is null.
+Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked,
+                                 std::string* reason = nullptr);
+
+// What a convolution does, for people; by the functions that decide it.
+struct Conv2dPlan {
+  Conv2dAlgorithm algorithm;
+  std::string reason;  // why this algorithm
+  const char* way;     // how it goes about
+  std::vector<const Kernel*> kernels;
+};
+Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked, DType dtype);
 
 // `automatic` ignores the batch size, so that a sample has the same bits in a batch of any size.
 bool batch_invariant();

@@ -62,17 +62,40 @@ bool is_product(const Conv2dParams& p) {
 
 }  // namespace
 
+namespace {
+
+// Forward where the channels' vectors are full, or the weights not finite.
+template <class T>
+WayPlan plan_forward_by_rows(const Conv2dParams& p) {
+  const Kernel& strip = select_row<GemmStrip, T>();
+  if (few_channels_forward_pays(strip, p)) return {ConvWay::filter_rows, &strip};
+  const int64_t pixels = p.n * p.oh * p.ow;
+  if (is_product(p) && strips_pay<T>(strip, pixels, 1, p.c, p.o)) return {ConvWay::strips, &strip};
+  return {ConvWay::pointers, &select_tile<GemmRows, T>(pixels, p.o / p.groups)};
+}
+
+}  // namespace
+
+template <class T>
+WayPlan plan_direct_forward(const Conv2dParams& p) {
+  if (is_depthwise(p)) return {ConvWay::depthwise, &select_row<Depthwise, T>()};
+  if (planar_forward_pays(p)) return {ConvWay::planar, &select_planar<T>(p.o, p.ow)};
+  return plan_forward_by_rows<T>(p);
+}
+
 template <class T>
 void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
-  if (is_depthwise(p)) return depthwise_forward(p, x, w, epilogue, y);
-  if (planar_forward_pays(p) && all_finite(w, p.window.kh * p.window.kw * p.c * p.o)) {
-    return planar_forward(p, x, w, epilogue, y);
+  WayPlan plan = plan_direct_forward<T>(p);
+  if (plan.way == ConvWay::depthwise) return depthwise_forward(p, x, w, epilogue, y);
+  if (plan.way == ConvWay::planar) {
+    if (all_finite(w, p.window.kh * p.window.kw * p.c * p.o)) return planar_forward(p, x, w, epilogue, y);
+    plan = plan_forward_by_rows<T>(p);
   }
-  const Kernel& strip = select_row<GemmStrip, T>();
+  const Kernel& kernel = *plan.kernel;
   const int64_t columns = p.o / p.groups;
   for (int64_t group = 0; group < p.groups; ++group) {
     const Windows<T> windows(x, p, group);
-    if (few_channels_forward_pays(strip, p, windows)) return few_channels_forward(strip, p, windows, w, epilogue, y);
+    if (plan.way == ConvWay::filter_rows) return few_channels_forward(kernel, p, windows, w, epilogue, y);
     MatrixB<T> b;
     b.kc = windows.run();
     b.n = columns;
@@ -83,9 +106,7 @@ void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
     Epilogue<T> part = epilogue;
     if (part.bias != nullptr) part.bias += group * columns;
     T* out = y + group * columns;
-    if (is_product(p) && strips_pay(strip, p.n * p.oh * p.ow, b)) {
-      return gemm_by_strips(strip, p.n * p.oh * p.ow, x, p.c, b, epilogue, y);
-    }
+    if (plan.way == ConvWay::strips) return gemm_by_strips(kernel, p.n * p.oh * p.ow, x, p.c, b, epilogue, y);
     gemm_rows_loops(p.n * p.oh * p.ow, b, part, false, [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
       windows.pointers(row, count, mr, a);
       for (int64_t i = 0; i < count; ++i) c[i] = out + (row + i) * p.o;
@@ -105,6 +126,18 @@ bool turned_filters_pay(const Conv2dParams& p) {
          std::max(win.pad_top, win.pad_bottom) <= reach_h && std::max(win.pad_left, win.pad_right) <= reach_w;
 }
 
+Conv2dParams turned_convolution(const Conv2dParams& p) {
+  const Window& win = p.window;
+  Conv2dParams q{p.n, p.oh, p.ow, p.o, p.h, p.w, p.c, 1, win};
+  const int64_t reach_h = win.dilation_h * (win.kh - 1);
+  const int64_t reach_w = win.kw - 1;
+  q.window.pad_top = reach_h - win.pad_top;
+  q.window.pad_bottom = reach_h - win.pad_bottom;
+  q.window.pad_left = reach_w - win.pad_left;
+  q.window.pad_right = reach_w - win.pad_right;
+  return q;
+}
+
 template <class T>
 void grad_input_by_turned_filters(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
   const Window& win = p.window;
@@ -117,23 +150,28 @@ void grad_input_by_turned_filters(const Conv2dParams& p, const T* dy, const T* w
       for (int64_t c = 0; c < p.c; ++c) to[o * p.c + c] = from[c * p.o + o];
     }
   }
-  Conv2dParams q{p.n, p.oh, p.ow, p.o, p.h, p.w, p.c, 1, win};
-  const int64_t reach_h = win.dilation_h * (win.kh - 1);
-  const int64_t reach_w = win.kw - 1;
-  q.window.pad_top = reach_h - win.pad_top;
-  q.window.pad_bottom = reach_h - win.pad_bottom;
-  q.window.pad_left = reach_w - win.pad_left;
-  q.window.pad_right = reach_w - win.pad_right;
-  direct_forward(q, dy, turned.get(), Epilogue<T>{}, dx);
+  direct_forward(turned_convolution(p), dy, turned.get(), Epilogue<T>{}, dx);
 }
 
 }  // namespace
 
 template <class T>
-void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
-  if (is_depthwise(p)) return depthwise_grad_input(p, dy, w, dx);
-  if (turned_filters_pay(p)) return grad_input_by_turned_filters(p, dy, w, dx);
+WayPlan plan_direct_grad_input(const Conv2dParams& p) {
+  if (is_depthwise(p)) return {ConvWay::depthwise, &select_row<Depthwise, T>()};
+  if (turned_filters_pay(p)) return {ConvWay::turned, plan_direct_forward<T>(turned_convolution(p)).kernel};
   const Kernel& strip = select_row<GemmStrip, T>();
+  if (is_product(p) && strips_pay<T>(strip, p.n * p.h * p.w, 1, p.o, p.c)) return {ConvWay::strips, &strip};
+  // The first phase of the stride has the most pixels.
+  const int64_t pixels = p.n * ceil_div(p.h, p.window.stride_h) * ceil_div(p.w, p.window.stride_w);
+  return {ConvWay::pointers, &select_tile<GemmRows, T>(pixels, p.c / p.groups)};
+}
+
+template <class T>
+void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
+  const WayPlan plan = plan_direct_grad_input<T>(p);
+  if (plan.way == ConvWay::depthwise) return depthwise_grad_input(p, dy, w, dx);
+  if (plan.way == ConvWay::turned) return grad_input_by_turned_filters(p, dy, w, dx);
+  const Kernel& kernel = *plan.kernel;
   const int64_t steps = p.o / p.groups;
   const int64_t columns = p.c / p.groups;
   Buffer<T> zeros(std::max<int64_t>(steps, 1));
@@ -151,8 +189,8 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
       }
       const T* in = dy + group * steps;
       T* out = dx + group * columns;
-      if (is_product(p) && strips_pay(strip, p.n * p.h * p.w, b)) {
-        return gemm_by_strips(strip, p.n * p.h * p.w, dy, p.o, b, Epilogue<T>{}, dx);
+      if (plan.way == ConvWay::strips) {
+        return gemm_by_strips(kernel, p.n * p.h * p.w, dy, p.o, b, Epilogue<T>{}, dx);
       }
       gemm_rows_loops(p.n * phase.count_h * phase.count_w, b, Epilogue<T>{}, false,
                       [&](int64_t row, int64_t count, int64_t mr, const T** a, T** c) {
@@ -185,13 +223,22 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
 }
 
 template <class T>
+WayPlan plan_direct_grad_weight(const Conv2dParams& p) {
+  if (is_depthwise(p)) return {ConvWay::depthwise, &select_row<DepthwiseGradWeight, T>()};
+  const int64_t rows = p.window.kh * p.window.kw * (p.c / p.groups);
+  if (reads_filter_rows(p)) return {ConvWay::filter_rows, &select_tile<GemmColumns, T>(rows, p.o)};
+  return {ConvWay::panels, &select_tile<GemmPanel, T>(rows, p.o / p.groups)};
+}
+
+template <class T>
 void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
-  if (is_depthwise(p)) return depthwise_grad_weight(p, x, dy, dw);
+  const ConvWay way = plan_direct_grad_weight<T>(p).way;
+  if (way == ConvWay::depthwise) return depthwise_grad_weight(p, x, dy, dw);
   const int64_t columns = p.o / p.groups;
   const int64_t pixels = p.n * p.oh * p.ow;
   for (int64_t group = 0; group < p.groups; ++group) {
     const Windows<T> windows(x, p, group);
-    if (windows.filter_rows()) return few_channels_grad_weight(p, windows, dy, dw);
+    if (way == ConvWay::filter_rows) return few_channels_grad_weight(p, windows, dy, dw);
     const int64_t rows = windows.taps() * windows.run();
     MatrixB<T> b;
     b.tap_data = {dy + group * columns};
@@ -217,6 +264,9 @@ void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
 }
 
 #define SIXLOOP_INSTANTIATE(T)                                                                   \
+  template WayPlan plan_direct_forward<T>(const Conv2dParams&);                                  \
+  template WayPlan plan_direct_grad_input<T>(const Conv2dParams&);                               \
+  template WayPlan plan_direct_grad_weight<T>(const Conv2dParams&);                              \
   template void direct_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*); \
   template void direct_grad_input(const Conv2dParams&, const T*, const T*, T*);                  \
   template void direct_grad_weight(const Conv2dParams&, const T*, const T*, T*);

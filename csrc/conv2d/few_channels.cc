@@ -5,14 +5,13 @@
 
 namespace sixloop {
 
-template <class T>
-bool few_channels_forward_pays(const Kernel& strip, const Conv2dParams& p, const Windows<T>& windows) {
+bool few_channels_forward_pays(const Kernel& strip, const Conv2dParams& p) {
   // In steps of a tile: what a tile costs besides its steps, in a strip and in a product of row pointers.
   constexpr int64_t kStripCost = 4;
   constexpr int64_t kRowsCost = 20;
-  if (!windows.filter_rows()) return false;
+  if (!reads_filter_rows(p)) return false;
   const int64_t mr = strip.facts.mr;
-  const int64_t steps = windows.taps() * windows.run();
+  const int64_t steps = p.window.kh * p.window.kw * p.c;
   // The last tile of a row computes some of its pixels again.
   return p.ow >= mr && ceil_div(p.ow, mr) * mr * (steps + kStripCost) <= p.ow * (steps + kRowsCost);
 }
@@ -91,7 +90,6 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
 }
 
 #define SIXLOOP_INSTANTIATE(T)                                                                        \
-  template bool few_channels_forward_pays(const Kernel&, const Conv2dParams&, const Windows<T>&);     \
   template void few_channels_forward(const Kernel&, const Conv2dParams&, const Windows<T>&, const T*, \
                                      const Epilogue<T>&, T*);                                         \
   template void few_channels_grad_weight(const Conv2dParams&, const Windows<T>&, const T*, T*);

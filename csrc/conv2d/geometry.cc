@@ -36,12 +36,17 @@ void copy_padded(const T* x, const Conv2dParams& p, T* out) {
 
 }  // namespace
 
+bool reads_filter_rows(const Conv2dParams& p) {
+  constexpr int64_t kFewChannels = 16;
+  return p.groups == 1 && p.window.dilation_w == 1 && p.window.kw > 1 && p.c <= kFewChannels;
+}
+
 template <class T>
 Windows<T>::Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps kind)
     : p_(p), x_(x), h_(p.h), w_(p.w), top_(p.window.pad_top), left_(p.window.pad_left) {
   const Window& win = p.window;
   const int64_t channels = p.c / p.groups;
-  rows_ = kind == WindowTaps::automatic && p.groups == 1 && win.dilation_w == 1 && win.kw > 1 && p.c <= kFewChannels;
+  rows_ = kind == WindowTaps::automatic && reads_filter_rows(p);
   if (rows_) {
     taps_ = win.kh;
     run_ = win.kw * p.c;

@@ -16,6 +16,9 @@ namespace sixloop {
 // of the input. Both orders of steps are (kh, kw, channel): the bits are the same.
 enum class WindowTaps { automatic, offsets };
 
+// Whether WindowTaps::automatic takes filter rows: by shape alone.
+bool reads_filter_rows(const Conv2dParams& p);
+
 template <class T>
 class Windows {
  public:
@@ -42,8 +45,6 @@ class Windows {
   // Calls f(pointer, step, count) for the stretches of pixels whose pointers to a tap lie a fixed step apart.
   template <class F>
   void for_stretches(int64_t first, int64_t count, int64_t tap, F&& f) const;
-
-  static constexpr int64_t kFewChannels = 16;
 
   const Conv2dParams& p_;
   const T* x_;

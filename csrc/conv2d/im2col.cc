@@ -70,6 +70,21 @@ void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x) {
 }
 
 template <class T>
+WayPlan plan_im2col(Conv2dPass pass, const Conv2dParams& p) {
+  const int64_t pixels = p.n * p.oh * p.ow;
+  const int64_t outputs = p.o / p.groups;
+  switch (pass) {
+    case Conv2dPass::forward:
+      return {ConvWay::product, &select_tile<GemmRows, T>(pixels, outputs)};
+    case Conv2dPass::grad_input:
+      return {ConvWay::product, &select_tile<GemmRows, T>(pixels, window_size(p))};
+    case Conv2dPass::grad_weight:
+      return {ConvWay::product, &select_tile<GemmPanel, T>(window_size(p), outputs)};
+  }
+  throw std::logic_error("unknown pass");
+}
+
+template <class T>
 void im2col_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   const int64_t steps = window_size(p);
   const int64_t rows = p.n * p.oh * p.ow;
@@ -135,6 +150,7 @@ void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
 }
 
 #define SIXLOOP_INSTANTIATE(T)                                                                   \
+  template WayPlan plan_im2col<T>(Conv2dPass, const Conv2dParams&);                              \
   template void write_windows(const Conv2dParams&, const T*, int64_t, T*, int64_t);              \
   template void add_col2im(const Conv2dParams&, const T*, int64_t, T*);                          \
   template void im2col_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*); \

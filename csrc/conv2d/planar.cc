@@ -32,7 +32,8 @@ struct Planes {
   static constexpr int64_t kOverrun = 64;
 };
 
-// The kernel that spends the fewest cycles on an output row of one image.
+}  // namespace
+
 template <class T>
 const Kernel& select_planar(int64_t channels, int64_t ow) {
   // A step of a tile: two fused multiply-adds or two loads a cycle, but no accumulator more than once in four.
@@ -51,8 +52,6 @@ const Kernel& select_planar(int64_t channels, int64_t ow) {
   }
   return *best;
 }
-
-}  // namespace
 
 bool planar_forward_pays(const Conv2dParams& p) {
   const Window& win = p.window;
@@ -114,7 +113,8 @@ void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
   });
 }
 
-#define SIXLOOP_INSTANTIATE(T) \
+#define SIXLOOP_INSTANTIATE(T)                               \
+  template const Kernel& select_planar<T>(int64_t, int64_t); \
   template void planar_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*);
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)

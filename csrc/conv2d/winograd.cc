@@ -243,19 +243,40 @@ const char* winograd_refusal(const Conv2dParams& p) {
 // output and filters. Measured on maps of 4x4 to 224x224 with 16 to 512 channels: from 24 tiles of 4x4 on they are
 // faster than direct convolution, from 16 on tiles of 2x2 (map 14x14, batch 1); with fewer the filters' transform
 // costs more than it saves. The weight gradient's sums have the size of the filters, and want more channels.
-Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any_batch) {
+Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any_batch, std::string* reason) {
   constexpr int64_t kTiles4x4 = 24;
   constexpr int64_t kTiles2x2 = 16;
   const int64_t least_channels = pass == Conv2dPass::grad_weight ? 32 : 16;
   constexpr int64_t kMostChannels = 512;
-  if (winograd_refusal(p) != nullptr || std::min(p.c, p.o) < least_channels || std::max(p.c, p.o) > kMostChannels) {
-    return Conv2dAlgorithm::direct;
+  const auto because = [&](Conv2dAlgorithm algorithm, const auto&... words) {
+    if (reason != nullptr) *reason = message(words...);
+    return algorithm;
+  };
+  if (const char* refusal = winograd_refusal(p); refusal != nullptr) return because(Conv2dAlgorithm::direct, refusal);
+  if (const int64_t least = std::min(p.c, p.o); least < least_channels) {
+    return because(Conv2dAlgorithm::direct, least, " channels, fewer than ", least_channels);
+  }
+  if (const int64_t most = std::max(p.c, p.o); most > kMostChannels) {
+    return because(Conv2dAlgorithm::direct, most, " channels, more than ", kMostChannels);
   }
   const auto few = [&](int64_t count) { return std::min(count, kTiles4x4); };  // whose products cannot overflow
   const int64_t tiles = few(any_batch ? 1 : p.n) * few(ceil_div(p.oh, 4)) * few(ceil_div(p.ow, 4));
-  return tiles >= kTiles4x4   ? Conv2dAlgorithm::winograd4x4
-         : tiles >= kTiles2x2 ? Conv2dAlgorithm::winograd2x2
-                              : Conv2dAlgorithm::direct;
+  if (tiles >= kTiles4x4) return because(Conv2dAlgorithm::winograd4x4, "tiles of 4x4: at least ", kTiles4x4);
+  if (tiles >= kTiles2x2) {
+    return because(Conv2dAlgorithm::winograd2x2, "tiles of 4x4: ", tiles, ", from ", kTiles2x2, " to ", kTiles4x4 - 1);
+  }
+  return because(Conv2dAlgorithm::direct, "tiles of 4x4: ", tiles, ", fewer than ", kTiles2x2);
+}
+
+template <class T>
+WayPlan plan_winograd(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
+  const Kernel& transform = select_winograd<T>(side);
+  if (pass == Conv2dPass::grad_weight) {
+    return {ConvWay::winograd, &select_tile<GemmColumns, T>(p.c, p.o), &transform};
+  }
+  // The input gradient is a convolution with the channels exchanged.
+  const int64_t outputs = pass == Conv2dPass::forward ? p.o : p.c;
+  return {ConvWay::winograd, &Kernels3x3<T>(Tiling(p, side), outputs).rows, &transform};
 }
 
 template <class T>
@@ -441,6 +462,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
 }
 
 #define SIXLOOP_INSTANTIATE(T)                                                                              \
+  template WayPlan plan_winograd<T>(Conv2dPass, const Conv2dParams&, int64_t);                              \
   template void winograd_forward(const Conv2dParams&, int64_t, const T*, const T*, const Epilogue<T>&, T*); \
   template void winograd_grad_input(const Conv2dParams&, int64_t, const T*, const T*, T*);                  \
   template void winograd_grad_weight(const Conv2dParams&, int64_t, const T*, const T*, T*);

@@ -1,10 +1,12 @@
 #include "elementwise/movement.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <limits>
 #include <new>
 
+#include "base/allocator.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "base/validate.h"
@@ -22,6 +24,13 @@ void copy_rows(const char* from, int64_t from_step, char* to, int64_t to_step, i
     for (int64_t r = begin; r < end; ++r) {
       std::memcpy(to + r * to_step, from + r * from_step, static_cast<size_t>(bytes));
     }
+  });
+}
+
+// Copies an array, in pieces as large as tasks have them.
+void copy_pieces(const char* from, char* to, int64_t bytes) {
+  parallel_ranges(bytes, kGrainBytes, [&](int64_t begin, int64_t end) {
+    std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
   });
 }
 
@@ -159,6 +168,33 @@ Tensor crop2d(const Tensor& x, const Window& border) {
     std::memcpy(bytes_of(y) + dense, bytes_of(x) + bordered, static_cast<size_t>(inside.bytes));
   });
   return y;
+}
+
+double measure_copy_bandwidth(int64_t bytes) {
+  // Long enough for the clock, and often enough to meet a moment without neighbours.
+  constexpr double kLeastSeconds = 2e-4;
+  constexpr int kRuns = 5;
+  constexpr int64_t kLeastBytes = 1 << 12;
+  const int64_t half = std::max(bytes, kLeastBytes) / 2;
+  Buffer<char> from(half);
+  Buffer<char> to(half);
+  std::memset(from.get(), 1, static_cast<size_t>(half));  // pages that nobody wrote are all the same one
+  const auto run = [&] { copy_pieces(from.get(), to.get(), half); };
+  run();
+  double best = 0;
+  int64_t rounds = 1;
+  for (int i = 0; i < kRuns;) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int64_t round = 0; round < rounds; ++round) run();
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    if (seconds.count() < kLeastSeconds) {
+      rounds *= 2;
+      continue;
+    }
+    best = std::max(best, 2.0 * static_cast<double>(half * rounds) / seconds.count());
+    ++i;
+  }
+  return best;
 }
 
 }  // namespace sixloop

@@ -48,8 +48,9 @@ void copy_transposed(const T* from, int64_t ld_from, int64_t rows, int64_t colum
 
 // C = A B for the few rows of a streamed B.
 template <class T>
-void gemm_few_rows(int64_t m, int64_t n, int64_t k, const T* a, const T* b, const Epilogue<T>& epilogue, T* c) {
-  const auto kernel = select<GemmVector, T>();
+void gemm_few_rows(const Kernel& row, int64_t m, int64_t n, int64_t k, const T* a, const T* b,
+                   const Epilogue<T>& epilogue, T* c) {
+  const auto kernel = function_of<GemmVector, T>(row);
   const int64_t tasks = std::clamp<int64_t>(n / kVectorColumns, 1, kTasks);
   const int64_t columns = ceil_div(ceil_div(n, tasks), 64) * 64;
   parallel_for(ceil_div(n, columns), [&](int64_t task) {
@@ -57,11 +58,11 @@ void gemm_few_rows(int64_t m, int64_t n, int64_t k, const T* a, const T* b, cons
     const int64_t count = std::min(columns, n - j);
     kernel({m, count, k, a, k, b + j, n, c + j, n});
     for (int64_t i = 0; i < m; ++i) {
-      T* row = c + i * n + j;
+      T* out = c + i * n + j;
       if (epilogue.bias != nullptr) {
-        for (int64_t x = 0; x < count; ++x) row[x] += epilogue.bias[j + x];
+        for (int64_t x = 0; x < count; ++x) out[x] += epilogue.bias[j + x];
       }
-      if (epilogue.activation != Activation::none) apply_activation(row, count, epilogue.activation);
+      if (epilogue.activation != Activation::none) apply_activation(out, count, epilogue.activation);
     }
   });
 }
@@ -155,6 +156,32 @@ template const Kernel& select_tile<GemmPanel, double>(int64_t, int64_t, Arch);
 template const Kernel& select_tile<GemmColumns, float>(int64_t, int64_t, Arch);
 template const Kernel& select_tile<GemmColumns, double>(int64_t, int64_t, Arch);
 
+GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b, DType dtype) {
+  return dispatch_floating(dtype, [&](auto t) -> GemmPlan {
+    using T = decltype(t);
+    const Kernel& strip = select_row<GemmStrip, T>();
+    const bool strips = strips_pay<T>(strip, m, 1, k, n);
+    if (transpose_a && k > 0) {
+      if (strips && !transpose_b && k <= kTurnedSteps) return {GemmWay::turned_strips, &strip};
+      return {GemmWay::panels, &select_tile<GemmPanel, T>(m, n)};
+    }
+    if (strips) return {GemmWay::strips, &strip};
+    if (transpose_b && m <= kTurnedRows && n / 4 >= m && k > 0) {
+      return {GemmWay::turned_rows, &select_tile<GemmRows, T>(n, m)};
+    }
+    const bool small = n <= kSmallB / static_cast<int64_t>(sizeof(T)) / std::max<int64_t>(k, 1);
+    if (!transpose_b && m <= kVectorRows && k > 0 && !small) return {GemmWay::vectors, &select_row<GemmVector, T>()};
+    return {GemmWay::rows, &select_tile<GemmRows, T>(m, n)};
+  });
+}
+
+const char* name_of(GemmWay way) {
+  constexpr const char* kNames[] = {
+      "packed panels",      "product by strips",        "product by strips, left matrix turned",
+      "transposed product", "rows of the right matrix", "pointers to rows"};
+  return kNames[static_cast<int>(way)];
+}
+
 Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool transpose_a, bool transpose_b,
             Activation activation) {
   check_rank("gemm", "a", a, 2, transpose_a ? "[K, M]" : "[M, K]");
@@ -187,22 +214,22 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
     const T* left = a.data<T>();
     const int64_t lda = a.shape()[1];
     T* out = c.data<T>();
-    const Kernel& strip = select_row<GemmStrip, T>();
-    if (transpose_a && !transpose_b && k > 0 && k <= kTurnedSteps && strips_pay(strip, m, right)) {
+    const GemmPlan plan = plan_gemm(m, n, k, transpose_a, transpose_b, a.dtype());
+    if (plan.way == GemmWay::turned_strips) {
       Buffer<T> rows(m * k);
       copy_transposed(left, lda, m, k, rows.get(), k);
-      gemm_by_strips(strip, m, static_cast<const T*>(rows.get()), k, right, epilogue, out);
-    } else if (transpose_a && k > 0) {
+      gemm_by_strips(*plan.kernel, m, static_cast<const T*>(rows.get()), k, right, epilogue, out);
+    } else if (plan.way == GemmWay::panels) {
       gemm_panel_loops(m, right, epilogue, out, n, 1,
                        [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, int64_t mr, T* panel) {
                          pack_a(left + k0 * lda + row, lda, rows, kc, mr, panel);
                        });
-    } else if (strips_pay(strip, m, right)) {
-      gemm_by_strips(strip, m, left, lda, right, epilogue, out);
-    } else if (transpose_b && m <= kTurnedRows && n >= 4 * m && k > 0) {
+    } else if (plan.way == GemmWay::strips) {
+      gemm_by_strips(*plan.kernel, m, left, lda, right, epilogue, out);
+    } else if (plan.way == GemmWay::turned_rows) {
       gemm_turned(m, n, k, left, b.data<T>(), epilogue, out);
-    } else if (!transpose_b && m <= kVectorRows && k > 0 && !is_small(right)) {
-      gemm_few_rows(m, n, k, left, b.data<T>(), epilogue, out);
+    } else if (plan.way == GemmWay::vectors) {
+      gemm_few_rows(*plan.kernel, m, n, k, left, b.data<T>(), epilogue, out);
     } else {
       const bool far = lda * static_cast<int64_t>(sizeof(T)) >= kFarRows && n >= kColumnsThatPayCopies;
       gemm_rows_loops(m, right, epilogue, far, [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {

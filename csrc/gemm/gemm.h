@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "base/kernel.h"
 #include "base/tensor.h"
 #include "elementwise/activation.h"
 
@@ -11,5 +12,14 @@ namespace sixloop {
 // activation(op(a) op(b) + bias), op being transposition where asked for: [M, K] x [K, N] -> [M, N]; bias [N].
 Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool transpose_a, bool transpose_b,
             Activation activation);
+
+// How a product is done: by shape alone.
+enum class GemmWay { panels, strips, turned_strips, turned_rows, vectors, rows };
+struct GemmPlan {
+  GemmWay way;
+  const Kernel* kernel;
+};
+GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b, DType dtype);
+const char* name_of(GemmWay way);
 
 }  // namespace sixloop

@@ -422,11 +422,11 @@ void gemm_strip_loops(const Kernel& row, int64_t strips, int64_t taps, int64_t r
 // Whether a product of dense rows is better done by strips: with few steps the tiles of gemm_rows_loops() cost more
 // than what they multiply, and B must stay in the second-level cache as a whole.
 template <class T>
-bool strips_pay(const Kernel& row, int64_t m, const MatrixB<T>& b) {
+bool strips_pay(const Kernel& row, int64_t m, int64_t taps, int64_t kc, int64_t n) {
   constexpr int64_t kFewSteps = 192;
   constexpr int64_t kLeastStripTiles = 16;
-  return b.taps() == 1 && b.kc <= kFewSteps && m >= kLeastStripTiles * row.facts.mr &&
-         b.kc * b.n * static_cast<int64_t>(sizeof(T)) <= l2_bytes() / 8;
+  return taps == 1 && kc <= kFewSteps && m >= kLeastStripTiles * row.facts.mr &&
+         kc * n * static_cast<int64_t>(sizeof(T)) <= l2_bytes() / 8;
 }
 
 // C = A B with rows of A lda apart and dense rows of C, where strips_pay().

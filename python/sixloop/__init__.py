@@ -46,6 +46,7 @@ __all__ = [
 # Imported at first use: `import sixloop` costs little more than NumPy.
 _SUBMODULES = frozenset(
     [
+        "bench",
         "callbacks",
         "checkpoint",
         "cuda",

@@ -15,7 +15,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         options = _parser().parse_args(arguments)
+        # A call from Python must not replace the process that made it.
+        options.owns_process = arguments is None
         code: int = options.command(options)
         sys.stdout.flush()
         return code
@@ -191,27 +193,33 @@ def _predict(options: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(options: argparse.Namespace) -> int:
-    from sixloop import inspect, models
+def _describe(options: argparse.Namespace) -> Model:
+    """Return the network of that name, without parameters, or the saved model."""
+    from sixloop import models
 
     if options.model in models.list():
-        model = models.define(
+        return models.define(
             options.model,
             classes=options.classes,
             input_shape=options.input_shape,
             **_network_options(vars(options)),
         )
-    elif options.classes or options.input_shape or _network_options(vars(options)):
+    if options.classes or options.input_shape or _network_options(vars(options)):
         raise ValueError(
             f"--classes, --input-shape, --variant and --depth are for a network by name "
             f"({', '.join(models.list())}); got {options.model}"
         )
-    elif not Path(options.model).exists():
+    if not Path(options.model).exists():
         raise ValueError(
             f"{options.model!r} is neither a network ({', '.join(models.list())}) nor a saved model"
         )
-    else:
-        model, _ = _load_model(options.model)
+    return _load_model(options.model)[0]
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from sixloop import inspect
+
+    model = _describe(options)
     if options.style == "lecture":
         for name in ("batch", "optimizer", "measure"):
             if getattr(options, name):
@@ -224,6 +232,15 @@ def _summary(options: argparse.Namespace) -> int:
     if options.draw is not None:
         inspect.draw_graph(model, options.draw)
         print(f"graph drawn in {options.draw}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from sixloop.inspect.explain import explain
+
+    _set_threads(options.threads)
+    model = _describe(options)
+    print(explain(model, options.batch, training=options.training, measure=options.measure))
     return 0
 
 
@@ -240,7 +257,80 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from sixloop.bench import timing
+
+    if options.vs is not None:
+        if find_spec("torch") is None:
+            raise ImportError("--vs torch needs PyTorch, which is not installed: pip install torch")
+        if options.owns_process:
+            timing.restart_with_environment()
+
+    import sixloop
+    from sixloop import ops
+    from sixloop.bench import report, roofline, runner
+    from sixloop.bench.cases import DEFAULT, FAMILIES, PASSES, cases
+    from sixloop.bench.shapes import NETWORKS
+
+    families = _names("--only", options.only, FAMILIES, ",".join(DEFAULT))
+    networks = _names("--net", options.net, NETWORKS)
+    passes = _names("--pass", options.passes, PASSES)
+    if options.plot is not None:
+        roofline.check_matplotlib()
+        if not {"gemm", "conv2d", "direct"}.intersection(families):
+            raise ValueError("--plot draws gemm, conv2d and direct; --only leaves them out")
+    for file in (options.json, options.plot):
+        if file is not None:  # now, not when all is measured
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).open("ab").close()
+    _set_threads(options.threads)
+    peer: Any = None
+    if options.vs is not None:
+        from sixloop.bench import torch_peer
+
+        peer = torch_peer
+        peer.set_threads(sixloop.get_num_threads())
+    memory_gbs = ops.copy_bandwidth() / 1e9
+    print(
+        f"sixloop {sixloop.__version__}, {sixloop.isa()}, {sixloop.get_num_threads()} threads"
+        f"{f'; PyTorch {peer.version()}' if peer else ''}; "
+        f"FMA peak {ops.fma_peak() / 1e9:.0f} GFLOP/s, copies in memory {memory_gbs:.1f} GB/s",
+        flush=True,
+    )
+    rows = runner.run(
+        cases(families, networks, passes),
+        seconds=options.seconds,
+        peer=peer,
+        show=lambda line: print(line, flush=True),
+    )
+    print(f"\nEach of the {len(rows)} results was verified before it was timed.")
+    for line in report.summary_lines(rows):
+        print(line)
+    if options.json is not None:
+        version = peer.version() if peer else None
+        report.write(Path(options.json), report.result(rows, torch=version, memory_gbs=memory_gbs))
+        print(f"written to {options.json}")
+    if options.plot is not None:
+        roofline.plot(rows, options.plot, memory_gbs=memory_gbs)
+        print(f"roofline drawn in {options.plot}")
+    return 0
+
+
 # ------------------------------------------------------------------------------------------- parts
+
+
+def _names(
+    option: str, given: str | None, valid: Iterable[str], default: str | None = None
+) -> list[str]:
+    """Return the names of a list with commas, in the order of the valid ones."""
+    valid = list(valid)
+    wanted = (given or default or ",".join(valid)).split(",")
+    for name in wanted:
+        if name not in valid:
+            raise ValueError(f"{option} takes {', '.join(valid)}; got {name!r}")
+    return [name for name in valid if name in wanted]
 
 
 def _new_run(options: argparse.Namespace) -> dict[str, Any]:
@@ -525,14 +615,7 @@ def _parser() -> argparse.ArgumentParser:
 
     summary = commands.add_parser("summary", help="show the layers of a network or saved model")
     summary.set_defaults(command=_summary)
-    summary.add_argument("model", metavar="NAME|MODEL", help=f"{_NETWORKS}, or a saved model")
-    _add_network_options(summary)
-    summary.add_argument(
-        "--classes", type=_count, metavar="N", help="default: the network's own, 10 or 1000"
-    )
-    summary.add_argument(
-        "--input-shape", type=_image_shape, metavar="HxWxC", help="default: the network's own"
-    )
+    _add_described(summary)
     summary.add_argument(
         "--batch", type=_count, metavar="N", help="show the memory that N samples take, too"
     )
@@ -556,6 +639,68 @@ def _parser() -> argparse.ArgumentParser:
         help="draw the graph into FILE.txt, FILE.dot or FILE.svg (SVG needs Graphviz)",
     )
 
+    explain = commands.add_parser(
+        "explain",
+        help="show which algorithm each layer gets, and why",
+        description="For each convolution and dense layer: algorithm, the rule that chose it, "
+        "method, kernel and its tile, scratch memory, operations for each byte that must move, and "
+        "what the roofline of this machine, measured now, allows.",
+    )
+    explain.set_defaults(command=_explain)
+    _add_described(explain)
+    explain.add_argument(
+        "--batch", type=_count, metavar="N", default=1, help="number of samples; default: 1"
+    )
+    explain.add_argument("--training", action="store_true", help="the gradients, too")
+    explain.add_argument("--measure", action="store_true", help="run each and show its GFLOP/s")
+    _add_threads(explain)
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure speed, alone or beside PyTorch",
+        description="Times sixloop in turns of 50 ms, after each result was verified. Shares are "
+        "those of the peak of multiply-adds and of a copy of as many bytes, measured in the run.",
+        epilog="SIXLOOP_ISA=avx2 restricts sixloop; ONEDNN_MAX_CPU_ISA=AVX2 "
+        "MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell hold "
+        "PyTorch and NumPy to the same.",
+    )
+    bench.set_defaults(command=_bench)
+    bench.add_argument(
+        "--vs",
+        choices=("torch",),
+        help="beside PyTorch in both of its layouts, and NumPy for gemm; default: alone",
+    )
+    bench.add_argument(
+        "--only",
+        metavar="LIST",
+        help="of gemm, conv2d (all passes), direct (its forward pass by algorithm=direct), pool2d, "
+        "softmax, batch_norm, lenet, with commas between them; default: all but direct",
+    )
+    bench.add_argument(
+        "--net",
+        metavar="LIST",
+        help="whose convolutions: alexnet, vgg16, googlenet, resnet50, densenet121, lenet5; "
+        "default: all",
+    )
+    bench.add_argument(
+        "--pass",
+        dest="passes",
+        metavar="LIST",
+        help="of the convolutions: forward, grad_input, grad_weight; default: all",
+    )
+    bench.add_argument(
+        "--seconds",
+        type=_rate,
+        metavar="S",
+        default=0.1,
+        help="for each row and library, at least three runs; default: 0.1",
+    )
+    _add_threads(bench)
+    bench.add_argument("--json", metavar="FILE", help="write all figures")
+    bench.add_argument(
+        "--plot", metavar="FILE", help="draw the roofline (.png, .svg, .pdf; needs matplotlib)"
+    )
+
     info = commands.add_parser("info", help="show version, instruction set and threads")
     info.set_defaults(command=_info)
     return parser
@@ -564,6 +709,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="directory of a training run or of a saved model"
+    )
+
+
+def _add_described(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="NAME|MODEL", help=f"{_NETWORKS}, or a saved model")
+    _add_network_options(parser)
+    parser.add_argument(
+        "--classes", type=_count, metavar="N", help="default: the network's own, 10 or 1000"
+    )
+    parser.add_argument(
+        "--input-shape", type=_image_shape, metavar="HxWxC", help="default: the network's own"
     )
 
 

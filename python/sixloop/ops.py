@@ -14,7 +14,7 @@ and MemoryError where memory does not suffice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from sixloop import _core
 
@@ -27,6 +27,23 @@ if TYPE_CHECKING:
 Array = Any
 Pair = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
+
+
+class Plan(NamedTuple):
+    """How an op is done, as its kernels decide it; see :func:`conv2d_plan` and :func:`gemm_plan`.
+
+    Attributes:
+        algorithm: "direct", "im2col", "winograd2x2" or "winograd4x4"; "gemm" for a product.
+        reason: the rule that chose the algorithm.
+        method: how the algorithm goes about this shape.
+        kernels: their names, <op>_<dtype>_<tile>__<instruction set>; the transform of Winograd's
+            tiles comes before the kernel of the product.
+    """
+
+    algorithm: str
+    reason: str
+    method: str
+    kernels: tuple[str, ...]
 
 
 def gemm(
@@ -203,6 +220,75 @@ def conv2d_algorithm(
     """
     name: str = _core.conv2d_algorithm(which, x_shape, w_shape, strides, padding, dilation, groups)
     return name
+
+
+def conv2d_plan(
+    which: str,
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    strides: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+    dtype: str = "float32",
+) -> Plan:
+    """Returns how a convolution is done, and why: told by the functions that decide it.
+
+    Algorithm and reason depend on the shapes alone, method and kernels on the instruction set and
+    the caches of this machine, too.
+
+    Args:
+        which: "forward", "grad_input" or "grad_weight".
+        x_shape: (N, H, W, C).
+        w_shape: (KH, KW, C / groups, O).
+        strides: as in conv2d; default 1.
+        padding: as in conv2d; default 0.
+        dilation: as in conv2d; default 1.
+        groups: as in conv2d; default 1.
+        algorithm: as in conv2d; default "auto".
+        dtype: "float32" (default) or "float64".
+
+    Raises:
+        ValueError, TypeError: as in conv2d, and an unknown pass or dtype.
+        MemoryError: there cannot be arrays of these shapes.
+    """
+    name, reason, method, kernels = _core.conv2d_plan(
+        *(which, x_shape, w_shape, strides, padding, dilation, groups, algorithm),
+        _is_float64("conv2d_plan", dtype),
+    )
+    return Plan(name, reason, method, tuple(kernels))
+
+
+def gemm_plan(
+    m: int,
+    n: int,
+    k: int,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    dtype: str = "float32",
+) -> Plan:
+    """Returns how :func:`gemm` does a product of an M x K with a K x N matrix.
+
+    Args:
+        m, n, k: sizes.
+        transpose_a, transpose_b: as in gemm; default False.
+        dtype: "float32" (default) or "float64".
+
+    Raises:
+        ValueError, TypeError: a size that is no whole number from 0 to 2**31 - 1, an unknown dtype.
+    """
+    is_float64 = _is_float64("gemm_plan", dtype)
+    method, kernel = _core.gemm_plan(m, n, k, transpose_a, transpose_b, is_float64)
+    return Plan("gemm", "", method, (kernel,))
+
+
+def _is_float64(op: str, dtype: str) -> bool:
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"[{op}] dtype must be float32 or float64; got {dtype!r}")
+    return dtype == "float64"
 
 
 def im2col(
@@ -1235,3 +1321,29 @@ def rmsprop_update(
         weight_decay: L2 penalty, default 0.
     """
     _core.rmsprop_update(param, grad, square_avg, lr, rho, epsilon, weight_decay)
+
+
+def fma_peak() -> float:
+    """Returns the FLOP a second that all threads reach in float32 with multiply-adds alone.
+
+    The best of 50 runs of independent fused multiply-adds in registers, which count as two
+    operations each; some 20 ms. It is the ceiling that kernels are measured against.
+    """
+    peak: float = _core.fma_peak()
+    return peak
+
+
+def copy_bandwidth(bytes: int = 256 << 20) -> float:
+    """Returns the bytes a second that all threads read and write in a copy, the best of 5 runs.
+
+    Args:
+        bytes: read and written by a copy, half each; default 256 MiB. What fits into a cache is
+            measured there: for the rate of memory take several times the last-level cache.
+
+    Raises:
+        ValueError: not positive.
+        TypeError: not a whole number.
+        MemoryError: so many bytes are not there.
+    """
+    bandwidth: float = _core.copy_bandwidth(bytes)
+    return bandwidth

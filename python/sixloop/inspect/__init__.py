@@ -3,6 +3,7 @@
 from sixloop.inspect.classify import classify
 from sixloop.inspect.confusion import confusion_matrix, format_confusion
 from sixloop.inspect.curves import plot_history
+from sixloop.inspect.explain import ExplainRow, Explanation, Machine, explain
 from sixloop.inspect.graph import draw_graph, format_graph
 from sixloop.inspect.lecture import (
     LectureRow,
@@ -13,10 +14,14 @@ from sixloop.inspect.lecture import (
 )
 
 __all__ = [
+    "ExplainRow",
+    "Explanation",
     "LectureRow",
+    "Machine",
     "classify",
     "confusion_matrix",
     "draw_graph",
+    "explain",
     "format_confusion",
     "format_graph",
     "format_lecture",

@@ -20,7 +20,7 @@ from sixloop._checks import Pair
 from sixloop.nn.layer import Scratch
 
 _MIB = 1 << 20
-# csrc/conv2d/geometry.h, kFewChannels: up to so many channels a padded copy of the image is read.
+# csrc/conv2d/geometry.cc, kFewChannels: up to so many channels a padded copy of the image is read.
 _FEW_CHANNELS = 16
 # csrc/conv2d/planar.cc
 _PLANAR_FILTERS, _PLANAR_WIDTH, _PLANAR_OVERRUN = 6, 8, 64

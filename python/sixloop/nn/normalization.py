@@ -66,7 +66,7 @@ class BatchNorm(Layer):
 
     def footprint(self, *shapes: Shape, training: bool) -> Footprint:
         channels = shapes[0][-1]
-        kept = (channels, channels) if training else ()
+        kept: tuple[int, ...] = (channels, channels) if training else ()
         fuses = self.activation == "relu"
         if fuses and training:
             kept += (2 * channels,)
