@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +209,45 @@ def report(rows: list[dict[str, Any]], row: dict[str, Any], times: dict[str, Any
     print(f"{row['network']:36} {what:12} {ours:9.2f} ms  {ratios}", flush=True)
 
 
+def measure(
+    network: Network, more: dict[str, Any], step_batch: int, args: argparse.Namespace
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns the rows of one network: its times, and if it is a listed one its memory."""
+    torch.set_num_threads(args.threads)
+    sixloop.set_num_threads(args.threads)
+    rows: list[dict[str, Any]] = []
+    memory: list[dict[str, Any]] = []
+    row = {"network": network.label, **({"image": more["input_shape"]} if more else {})}
+    listed = network in NETWORKS
+    if listed and "forward" in args.passes:
+        for batch in FORWARD_BATCHES:
+            case = Case(network, batch, more, args.compile)
+            case.verify_logits()
+            times, _ = alternate(args.seconds, case.inference(), least=3)
+            report(rows, {**row, "pass": "forward", "batch": batch}, times)
+            del case
+    if "step" in args.passes:
+        verify_gradients(network, more)
+        case = Case(network, step_batch, more, args.compile)
+        times, _ = alternate(args.seconds, case.training(), least=3)
+        report(rows, {**row, "pass": "step", "batch": step_batch}, times)
+        del case
+    if listed:
+        model = models.build(network.name, **network.options)
+        for batch in FORWARD_BATCHES:
+            sizes = model.summary(batch, optimizer=optim.SGD(0.1, momentum=0.9), measure=True)
+            assert sizes.memory is not None
+            memory.append(
+                {
+                    "network": network.label,
+                    "batch": batch,
+                    "forward_bytes": sizes.memory.measured_forward,
+                    "step_bytes": sizes.memory.measured_training,
+                }
+            )
+    return {"rows": rows, "memory": memory}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="names of networks, with commas between them")
@@ -217,52 +257,26 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile, too (needs g++)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    sixloop.set_num_threads(args.threads)
     only = args.only.split(",") if args.only else models.list()
-    rows: list[dict[str, Any]] = []
-    memory: list[dict[str, Any]] = []
-
     cases = [(network, {}, STEP_BATCH) for network in NETWORKS if network.name in only]
     cases += [(Network(n, {}, ""), more, batch) for n, more, batch in STEPS if n in only]
-    for network, more, step_batch in cases:
-        row = {"network": network.label, **({"image": more["input_shape"]} if more else {})}
-        listed = network in NETWORKS
-        if listed and "forward" in args.passes:
-            for batch in FORWARD_BATCHES:
-                case = Case(network, batch, more, args.compile)
-                case.verify_logits()
-                times, _ = alternate(args.seconds, case.inference(), least=3)
-                report(rows, {**row, "pass": "forward", "batch": batch}, times)
-        if "step" in args.passes:
-            verify_gradients(network, more)
-            case = Case(network, step_batch, more, args.compile)
-            times, _ = alternate(args.seconds, case.training(), least=3)
-            report(rows, {**row, "pass": "step", "batch": step_batch}, times)
-        del case
-        if listed:
-            model = models.build(network.name, **network.options)
-            for batch in FORWARD_BATCHES:
-                sizes = model.summary(batch, optimizer=optim.SGD(0.1, momentum=0.9), measure=True)
-                assert sizes.memory is not None
-                memory.append(
-                    {
-                        "network": network.label,
-                        "batch": batch,
-                        "forward_bytes": sizes.memory.measured_forward,
-                        "step_bytes": sizes.memory.measured_training,
-                    }
-                )
-    if args.json:
-        result = {
-            "machine": _report.machine(),
-            "torch": torch.__version__,
-            "limits": limits(),
-            "date": time.strftime("%Y-%m-%d"),
-            "rows": rows,
-            "memory": memory,
-        }
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+    # Each in a process of its own: neither library's memory counts for the next network.
+    result: dict[str, Any] = {
+        "machine": {**_report.machine(), "threads": args.threads},
+        "torch": torch.__version__,
+        "limits": limits(),
+        "date": time.strftime("%Y-%m-%d"),
+        "rows": [],
+        "memory": [],
+    }
+    for case in cases:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found = pool.apply(measure, (*case, args))
+        for key, rows in found.items():
+            result[key] += rows
+        if args.json:
+            args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
