@@ -56,6 +56,9 @@ class Conv:
 
 CONVS = [
     Conv("1x1", (2, 5, 7, 16), (1, 1), 24),
+    Conv("1x1 widening", (1, 7, 9, 67), (1, 1), 131),
+    Conv("1x1 narrowing", (2, 7, 9, 131), (1, 1), 70),
+    Conv("1x1 with parts", (3, 43, 45, 65), (1, 1), 64),
     Conv("1x1 stride 2", (2, 6, 9, 8), (1, 1), 17, strides=2),
     Conv("one pixel", (3, 1, 2, 5), (1, 1), 7),
     Conv("one output pixel", (2, 4, 3, 6), (4, 3), 9),

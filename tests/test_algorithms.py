@@ -118,7 +118,11 @@ METHODS = [
     (("grad_input", (1, 14, 14, 6), (5, 5, 6, 16), {}), "turned filters", "planar"),
     (("grad_input", (1, 28, 28, 64), (5, 5, 64, 64), {}), "pointers to pixels", "gemm_rows"),
     (("grad_weight", (1, 28, 28, 3), (3, 3, 3, 64), {}), "filter rows", "gemm_columns"),
-    (("grad_weight", (1, 28, 28, 64), (1, 1, 64, 64), {}), "packed windows", "gemm_panel"),
+    (("grad_weight", (1, 28, 28, 64), (1, 1, 64, 48), {}), "packed windows", "gemm_panel"),
+    (
+        ("grad_weight", (1, 28, 28, 64), (1, 1, 64, 96), {}),
+        *("product of transposed channels", "gemm_rows"),
+    ),
     (
         ("grad_weight", (1, 28, 28, 8), (3, 3, 1, 8), {"groups": 8}),
         *("channel by channel", "depthwise_grad_weight"),

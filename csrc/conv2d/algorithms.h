@@ -11,7 +11,18 @@
 namespace sixloop {
 
 // The ways of direct convolution, which all give the same bits, and the matrix products that im2col and Winograd make.
-enum class ConvWay { depthwise, planar, filter_rows, turned, strips, pointers, panels, product, winograd };
+enum class ConvWay {
+  depthwise,
+  planar,
+  filter_rows,
+  turned,
+  strips,
+  pointers,
+  panels,
+  turned_product,
+  product,
+  winograd
+};
 
 // The way that an algorithm takes, the same for all groups, and its kernels: by shape alone.
 struct WayPlan {

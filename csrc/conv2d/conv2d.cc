@@ -47,6 +47,8 @@ const char* name_of(ConvWay way) {
       return "pointers to pixels";
     case ConvWay::panels:
       return "packed windows";
+    case ConvWay::turned_product:
+      return "product of transposed channels";
     case ConvWay::product:
       return "matrix of windows";
     case ConvWay::winograd:

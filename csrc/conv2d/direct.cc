@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
+#include "base/transpose.h"
 #include "conv2d/algorithms.h"
 #include "conv2d/geometry.h"
 
@@ -222,11 +224,61 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
   }
 }
 
+// A transposed copy of an operand pays for products of so many channels on both sides and few parts, which come one
+// after the other: 1.6 times the speed at 14x14 and 28x28 with 128 to 512 and 256 to 1024 channels, 0.9 at 56x56.
+constexpr int64_t kTurnedChannels = 64;
+constexpr int64_t kTurnedParts = 4;
+
+template <class T>
+bool turning_pays(const Conv2dParams& p) {
+  const int64_t parts = pixel_parts(p.n * p.oh * p.ow, p.c * p.o * static_cast<int64_t>(sizeof(T)));
+  return is_product(p) && std::min(p.c, p.o) >= kTurnedChannels && parts <= kTurnedParts;
+}
+
+// dw [C, O] = x^T dy for a 1x1 filter, pixels being the steps. The operand with fewer channels is turned, so that the
+// other one is a right matrix as it lies: a product as in forward, part by part.
+template <class T>
+void product_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
+  const int64_t pixels = p.n * p.oh * p.ow;
+  const bool turns_dy = p.o < p.c;
+  const int64_t m = turns_dy ? p.o : p.c;
+  const int64_t n = turns_dy ? p.c : p.o;
+  const int64_t parts = pixel_parts(pixels, m * n * static_cast<int64_t>(sizeof(T)));
+  const int64_t part_steps = ceil_div(pixels, parts);
+  // Whole lines and one more, so that rows spread over the cache sets.
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t ld = (ceil_div(pixels, kLine) + 1) * kLine;
+  Buffer<T> turned(m * ld);
+  parallel_transpose(turns_dy ? dy : x, m, pixels, m, turned.get(), ld);
+  std::optional<Buffer<T>> sums;
+  if (parts > 1 || turns_dy) sums.emplace(parts * m * n);
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t begin = part * part_steps;
+    T* out = sums ? sums->get() + part * m * n : dw;
+    MatrixB<T> b;
+    b.tap_data = {(turns_dy ? x : dy) + begin * n};
+    b.kc = std::min(part_steps, pixels - begin);
+    b.n = n;
+    b.ld = n;
+    gemm_rows_loops(m, b, Epilogue<T>{}, false, [&](int64_t row, int64_t count, int64_t, const T** a, T** c) {
+      for (int64_t i = 0; i < count; ++i) {
+        a[i] = turned.get() + (row + i) * ld + begin;
+        c[i] = out + (row + i) * n;
+      }
+    });
+  }
+  if (parts > 1) add_parts(parts, m, n, static_cast<const T*>(sums->get()), turns_dy ? sums->get() : dw, n);
+  if (turns_dy) parallel_transpose(static_cast<const T*>(sums->get()), n, m, n, dw, m);
+}
+
 template <class T>
 WayPlan plan_direct_grad_weight(const Conv2dParams& p) {
   if (is_depthwise(p)) return {ConvWay::depthwise, &select_row<DepthwiseGradWeight, T>()};
   const int64_t rows = p.window.kh * p.window.kw * (p.c / p.groups);
   if (reads_filter_rows(p)) return {ConvWay::filter_rows, &select_tile<GemmColumns, T>(rows, p.o)};
+  if (turning_pays<T>(p)) {
+    return {ConvWay::turned_product, &select_tile<GemmRows, T>(std::min(p.c, p.o), std::max(p.c, p.o))};
+  }
   return {ConvWay::panels, &select_tile<GemmPanel, T>(rows, p.o / p.groups)};
 }
 
@@ -234,6 +286,7 @@ template <class T>
 void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   const ConvWay way = plan_direct_grad_weight<T>(p).way;
   if (way == ConvWay::depthwise) return depthwise_grad_weight(p, x, dy, dw);
+  if (way == ConvWay::turned_product) return product_grad_weight(p, x, dy, dw);
   const int64_t columns = p.o / p.groups;
   const int64_t pixels = p.n * p.oh * p.ow;
   for (int64_t group = 0; group < p.groups; ++group) {

@@ -499,7 +499,8 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
     const int64_t ld_out = parts > 1 ? b.n : ldc;
 
     Buffer<T> a(tiles * kPanelSteps * mr);
-    Buffer<T> panel_buffer(kPanelSteps * nr);
+    const int64_t panels_per_pack = std::min(kPackedColumns / nr, panels_per_task);
+    Buffer<T> panel_buffer(kPanelSteps * nr * panels_per_pack);
     TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
     GemmTile<T> tile{};
     tile.taps = 1;
@@ -513,6 +514,13 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
       tile.kc = kc;
       tile.accumulate = k > step_begin;
       tile.relu = last && relu;
+      // Each call fetches one line of all rows of B's next block.
+      constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+      const T* next =
+          b.transposed || k + 2 * kc > step_end ? nullptr : b.tap_data[0] + (k + kc) * b.ld + panel_begin * nr;
+      const int64_t lines = ceil_div(std::min(b.n, panel_end * nr) - panel_begin * nr, kLine);
+      int64_t line = 0;
+      int64_t first_packed = -panels_per_pack;  // of the panels in panel_buffer
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
         const int64_t j = panel * nr;
         const int64_t columns = std::min(nr, b.n - j);
@@ -520,8 +528,13 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
           tile.b = b.tap_data[0] + k * b.ld + j;
           tile.ldb = b.ld;
         } else {
-          pack_b(b, KBlock{0, 1, k, kc}, j, columns, nr, kc * nr, panel_buffer.get());
-          tile.b = panel_buffer.get();
+          if (panel >= first_packed + panels_per_pack) {
+            // Several panels at once: longer runs of each row of B are read.
+            first_packed = panel;
+            pack_b(b, KBlock{0, 1, k, kc}, j, std::min({b.n, panel_end * nr, j + panels_per_pack * nr}) - j, nr,
+                   kc * nr, panel_buffer.get());
+          }
+          tile.b = panel_buffer.get() + (panel - first_packed) * kc * nr;
           tile.ldb = nr;
         }
         tile.bias = last ? bias.at(j) : nullptr;
@@ -531,10 +544,13 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
           const int64_t count = std::min(mr, m - first);
           for (int64_t i = 0; i < count; ++i) rows[i] = out + (first + i) * ld_out + j;
           if (t + 1 < tiles) {
-            const int64_t next = std::min(mr, m - first - mr);
-            for (int64_t i = 0; i < next; ++i) prefetch_row(out + (first + mr + i) * ld_out + j, columns);
+            const int64_t rows_after = std::min(mr, m - first - mr);
+            for (int64_t i = 0; i < rows_after; ++i) prefetch_row(out + (first + mr + i) * ld_out + j, columns);
           }
           tile.a_panel = a.get() + t * kPanelSteps * mr;
+          tile.next = next != nullptr && line < lines ? next + line * kLine : nullptr;
+          tile.next_step = tile.next != nullptr ? b.ld : 0;
+          ++line;
           runner.run(tile, rows, count, columns, /*may_overrun=*/false);  // blocks of steps accumulate in C
         }
       }

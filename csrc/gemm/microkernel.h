@@ -20,7 +20,7 @@ struct GemmTile {
   const T* a_panel;  // GemmPanel: element (i, k) is a_panel[k * MR + i]
   const T* b;        // step s has NR dense elements at b + s * ldb
   int64_t ldb;
-  const T* next;  // GemmRows: null, or what the next tiles need: fetched meanwhile, next_step elements a step
+  const T* next;  // null, or what the next tiles need: fetched meanwhile, next_step elements a step
   int64_t next_step;
   T* const* c;      // row i: NR dense elements at c[i]; rows may coincide where their results are unwanted
   bool accumulate;  // continue the accumulators that c holds, else begin with zero

@@ -1,0 +1,83 @@
+// Transposition of matrices in memory.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "base/thread_pool.h"
+
+namespace sixloop {
+namespace transposition {
+
+// Registers of 16 bytes, which compilers for every processor have.
+using Floats __attribute__((vector_size(16))) = float;
+using Doubles __attribute__((vector_size(16))) = double;
+
+#if defined(__clang__)
+#define SIXLOOP_PICK(x, y, Index, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SIXLOOP_PICK(x, y, Index, ...) __builtin_shuffle(x, y, Index{__VA_ARGS__})
+#endif
+
+inline void block(const float* from, int64_t ld_from, float* to, int64_t ld_to) {
+  using Index __attribute__((vector_size(16))) = int32_t;
+  Floats row[4];
+  for (int i = 0; i < 4; ++i) std::memcpy(&row[i], from + i * ld_from, 16);
+  const Floats low_02 = SIXLOOP_PICK(row[0], row[2], Index, 0, 4, 1, 5);
+  const Floats high_02 = SIXLOOP_PICK(row[0], row[2], Index, 2, 6, 3, 7);
+  const Floats low_13 = SIXLOOP_PICK(row[1], row[3], Index, 0, 4, 1, 5);
+  const Floats high_13 = SIXLOOP_PICK(row[1], row[3], Index, 2, 6, 3, 7);
+  const Floats columns[4] = {
+      SIXLOOP_PICK(low_02, low_13, Index, 0, 4, 1, 5), SIXLOOP_PICK(low_02, low_13, Index, 2, 6, 3, 7),
+      SIXLOOP_PICK(high_02, high_13, Index, 0, 4, 1, 5), SIXLOOP_PICK(high_02, high_13, Index, 2, 6, 3, 7)};
+  for (int j = 0; j < 4; ++j) std::memcpy(to + j * ld_to, &columns[j], 16);
+}
+
+inline void block(const double* from, int64_t ld_from, double* to, int64_t ld_to) {
+  using Index __attribute__((vector_size(16))) = int64_t;
+  Doubles row[2];
+  for (int i = 0; i < 2; ++i) std::memcpy(&row[i], from + i * ld_from, 16);
+  const Doubles columns[2] = {SIXLOOP_PICK(row[0], row[1], Index, 0, 2), SIXLOOP_PICK(row[0], row[1], Index, 1, 3)};
+  for (int j = 0; j < 2; ++j) std::memcpy(to + j * ld_to, &columns[j], 16);
+}
+
+#undef SIXLOOP_PICK
+
+}  // namespace transposition
+
+// to[j * ld_to + i] = from[i * ld_from + j], 0 <= i < rows, 0 <= j < columns.
+template <class T>
+void transpose(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T* to, int64_t ld_to) {
+  // A line of memory each way stays in the first-level cache until it is used up.
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  constexpr int64_t kSide = 16 / static_cast<int64_t>(sizeof(T));
+  for (int64_t j0 = 0; j0 < columns; j0 += kLine) {
+    const int64_t j1 = std::min(columns, j0 + kLine);
+    const int64_t whole_columns = j0 + (j1 - j0) / kSide * kSide;
+    for (int64_t i = 0; i < rows; i += kSide) {
+      const bool whole = i + kSide <= rows;
+      int64_t j = j0;
+      if (whole) {
+        for (; j < whole_columns; j += kSide) {
+          transposition::block(from + i * ld_from + j, ld_from, to + j * ld_to + i, ld_to);
+        }
+      }
+      for (; j < j1; ++j) {
+        for (int64_t r = i; r < std::min(rows, i + kSide); ++r) to[j * ld_to + r] = from[r * ld_from + j];
+      }
+    }
+  }
+}
+
+// The same by all threads.
+template <class T>
+void parallel_transpose(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T* to, int64_t ld_to) {
+  constexpr int64_t kRows = 64;  // of a task: whole lines of `to`
+  parallel_for((rows + kRows - 1) / kRows, [&](int64_t task) {
+    const int64_t i = task * kRows;
+    transpose(from + i * ld_from, ld_from, std::min(kRows, rows - i), columns, to + i, ld_to);
+  });
+}
+
+}  // namespace sixloop
