@@ -7,6 +7,7 @@ cross-entropy, backward, SGD with momentum) with batch 8; then the steps with ot
 images in `STEPS`. PyTorch runs the same graph with the same weights, in both of its layouts and
 with malloc's mmap and trim thresholds raised; before the timing, its logits, the gradient of the
 input and the norm of every parameter's gradient must be ours. With --compile, also `torch.compile`.
+Inference with batch normalisation is also timed after `nn.fold_batch_norm`.
 The peaks of memory are ours, as `model.summary(batch, measure=True)` has them.
 """
 
@@ -124,7 +125,11 @@ class Case:
 
             return run
 
-        return {"sixloop": lambda: self.model(x), **{name: theirs(name) for name in self.networks}}
+        ours: dict[str, Callable[[], Any]] = {"sixloop": lambda: self.model(x)}
+        if any(isinstance(layer, nn.BatchNorm) for layer in self.model.layers):
+            folded = nn.fold_batch_norm(self.model)
+            ours["sixloop_folded"] = lambda: folded(x)
+        return {**ours, **{name: theirs(name) for name in self.networks}}
 
     def training(self) -> dict[str, Callable[[], Any]]:
         """Returns the calls that make a training step."""

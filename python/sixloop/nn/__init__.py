@@ -9,6 +9,7 @@ from sixloop.nn.activation import Activation
 from sixloop.nn.conv import Conv2D
 from sixloop.nn.dense import Dense
 from sixloop.nn.dropout import Dropout
+from sixloop.nn.folding import fold_batch_norm as fold_batch_norm
 from sixloop.nn.layer import Context as Context
 from sixloop.nn.layer import Input
 from sixloop.nn.layer import Layer as Layer
@@ -25,8 +26,9 @@ from sixloop.nn.serialization import model_from_config as model_from_config
 from sixloop.nn.shaping import Flatten, Reshape, ZeroPad2D, ZeroPadChannels
 from sixloop.nn.torch_weights import load_torch_state_dict as load_torch_state_dict
 
-# Only what builds a network: `load`, `load_torch_state_dict` and the parts for layers of one's own
-# (Layer, Context, ParameterSpec, Symbol, model_from_config) keep their module's name in front.
+# Only what builds a network: `load`, `load_torch_state_dict`, `fold_batch_norm` and the parts for
+# layers of one's own (Layer, Context, ParameterSpec, Symbol, model_from_config) keep their module's
+# name in front.
 __all__ = [
     "Activation",
     "Add",

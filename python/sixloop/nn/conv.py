@@ -40,6 +40,8 @@ class Conv2D(Layer):
         ValueError, TypeError: bad argument, or an input that does not fit (when called).
     """
 
+    makes_new_output = True
+
     def __init__(
         self,
         filters: int,

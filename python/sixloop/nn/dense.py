@@ -29,6 +29,8 @@ class Dense(Layer):
         ValueError, TypeError: bad argument, or an input that is not [N, features] (when called).
     """
 
+    makes_new_output = True
+
     def __init__(
         self,
         units: int,

@@ -205,10 +205,13 @@ class Layer:
         name: the name given, or the one its first model gave it ("conv2d_1"), or None before that.
         arity: number of inputs, or None for two or more.
         is_view: True when the output shares the input's memory, so that it costs no bytes.
+        makes_new_output: True when the output never shares memory with anything else, so that
+            nobody needs to look.
     """
 
     arity: ClassVar[int | None] = 1
     is_view: ClassVar[bool] = False
+    makes_new_output: ClassVar[bool] = False
 
     def __init__(self, *, name: str | None = None) -> None:
         self.name = None if name is None else _checks.text(type(self).__name__, "name", name)

@@ -132,6 +132,10 @@ class Model:
         self.layers = self._unique_layers()
         self._plan()
         self.seed = 0
+        # The layer of a single output is the last.
+        self._makes_new_output = bool(
+            len(self.outputs) == 1 and self.steps and self.steps[-1].layer.makes_new_output
+        )
         self._dtype: str | None = None
         self._parameters: dict[str, Tensor] = {}
         self._trainable: dict[str, Tensor] = {}
@@ -641,7 +645,7 @@ class Model:
         # A single output that its layer neither saved nor was given is nobody else's.
         if saving and (len(outputs) > 1 or ctx.epilogue is not None):
             outputs = [y.copy() for y in outputs]
-        else:
+        elif not self._makes_new_output:
             _separate(outputs, inputs if saving else arrays)
         return outputs, tape
 
@@ -690,6 +694,8 @@ class Model:
         return arrays
 
     def _check_dtype(self, what: str, array: Array) -> None:
+        if str(array.dtype) == self._dtype:
+            return
         dtype = np.dtype(array.dtype)
         # A model without parameters takes either dtype.
         valid = (self.dtype,) if self._specs else _FLOATS
