@@ -20,7 +20,8 @@ const Kernel kKernels[] = {
 constexpr int64_t kFarRows = 8192;
 constexpr int64_t kColumnsThatPayCopies = 256;
 
-// So few rows are multiplied by gemm_vector, where B is not small; a task has a stretch of B's rows.
+// So few rows are multiplied by gemm_vector, which copies nothing: 1x400x120 takes 3 microseconds instead of 8. A task
+// has a stretch of B's rows.
 constexpr int64_t kVectorRows = 4;
 constexpr int64_t kVectorColumns = 512;
 // Up to so many rows, a transposed B is the left matrix of the transposed product: it is read as it lies.
@@ -169,8 +170,7 @@ GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool transpose_a, bool trans
     if (transpose_b && m <= kTurnedRows && n / 4 >= m && k > 0) {
       return {GemmWay::turned_rows, &select_tile<GemmRows, T>(n, m)};
     }
-    const bool small = n <= kSmallB / static_cast<int64_t>(sizeof(T)) / std::max<int64_t>(k, 1);
-    if (!transpose_b && m <= kVectorRows && k > 0 && !small) return {GemmWay::vectors, &select_row<GemmVector, T>()};
+    if (!transpose_b && m <= kVectorRows && k > 0) return {GemmWay::vectors, &select_row<GemmVector, T>()};
     return {GemmWay::rows, &select_tile<GemmRows, T>(m, n)};
   });
 }
