@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sixloop
-from sixloop import Trainer, models, ops, optim
+from sixloop import Trainer, losses, models, ops, optim
 from sixloop.models import densenet
 from sixloop.nn import (
     Activation,
@@ -351,3 +351,33 @@ def test_errors() -> None:
         lenet().summary(measure=True)
     with pytest.raises(ValueError, match="adamw"):
         lenet().summary(batch=1, optimizer="adamm")
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet_cifar", "googlenet"])
+def test_training_takes_no_memory_from_the_system_after_the_second_step(name):
+    """Not even where the threads share the tasks differently from step to step."""
+    options = {"input_shape": (80, 96, 3)} if name == "googlenet" else {}
+    model = models.build(name, classes=10, **options)
+    optimizer = optim.SGD(0.01, momentum=0.9)
+    loss = losses.get("cross_entropy")
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(16, *model.input_shapes[0])).astype(np.float32)
+    labels = rng.integers(0, 10, 16)
+    threads = sixloop.get_num_threads()
+    sixloop.set_num_threads(3)
+    try:
+        requests = []
+        for step in range(12):
+            logits = model(x, training=True, step=step, logits=True)
+            outputs = logits if isinstance(logits, list) else [logits]
+            gradients = [loss(y, labels)[1] for y in outputs]
+            model.backward(
+                gradients if isinstance(logits, list) else gradients[0],
+                input_gradient=False,
+                from_logits=True,
+            )
+            optimizer.update(model.trainable_parameters(), model.gradients())
+            requests.append(sixloop.memory_stats()["system_requests"])
+    finally:
+        sixloop.set_num_threads(threads)
+    assert requests[2:] == [requests[1]] * 10

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/spin_lock.h"
+#include "base/thread_pool.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -56,40 +57,56 @@ int64_t default_cache_limit() {
   return pages > 0 && page_size > 0 ? pages * page_size / 4 : int64_t{1} << 30;
 }
 
+// Blocks that this thread's tasks hold, by size class.
+thread_local std::map<size_t, int64_t> held_by_task;
+
 class Cache {
  public:
   Cache() { stats_.cache_limit = default_cache_limit(); }
 
-  void* take(size_t bytes) {
+  // threads: those at work on the job whose task asks, else 1. How many are in a task at once differs from one step to
+  // the next, so the first time that a task holds a number of blocks, as many are made for every thread: later steps
+  // find theirs whoever does what.
+  void* take(size_t bytes, int64_t threads) {
+    int64_t* held = threads > 1 ? &held_by_task[bytes] : nullptr;
+    void* block = nullptr;
+    int64_t missing = 0;
     {
       std::lock_guard<SpinLock> lock(mutex_);
+      std::vector<void*>& blocks = free_[bytes];
+      Task* task = held != nullptr ? &tasks_[bytes] : nullptr;
       ++stats_.requests;
-      auto found = free_.find(bytes);
-      if (found != free_.end() && !found->second.empty()) {
-        void* block = found->second.back();
-        found->second.pop_back();
+      if (!blocks.empty()) {
+        block = blocks.back();
+        blocks.pop_back();
         stats_.cached -= static_cast<int64_t>(bytes);
         count_allocated(bytes);
         SIXLOOP_UNPOISON(block, bytes);
-        return block;
+      }
+      if (task != nullptr) {
+        ++*held;
+        ++task->held;
+        missing = threads * *held - task->held - task->coming - static_cast<int64_t>(blocks.size());
+        if (stats_.cached + missing * static_cast<int64_t>(bytes) > stats_.cache_limit) missing = 0;
+        if (missing > 0) task->coming += missing;
       }
     }
-    void* block = nullptr;
-    try {
-      block = system_allocate(bytes);
-    } catch (const std::bad_alloc&) {
-      release();  // the cache may hold what is missing
-      block = system_allocate(bytes);
-    }
-    std::lock_guard<SpinLock> lock(mutex_);
-    ++stats_.system_requests;
-    count_allocated(bytes);
-    return block;
+    for (int64_t i = 0; i < missing; ++i) reserve(bytes);
+    return block != nullptr ? block : take_from_system(bytes, held);
   }
 
-  void give(void* block, size_t bytes) noexcept {
+  void give(void* block, size_t bytes, int64_t threads) noexcept {
+    int64_t* held = nullptr;
+    if (threads > 1) {
+      const auto found = held_by_task.find(bytes);
+      if (found != held_by_task.end() && found->second > 0) held = &found->second;
+    }
     {
       std::lock_guard<SpinLock> lock(mutex_);
+      if (held != nullptr) {
+        --*held;
+        --tasks_[bytes].held;
+      }
       stats_.allocated -= static_cast<int64_t>(bytes);
       if (stats_.cached + static_cast<int64_t>(bytes) <= stats_.cache_limit) {
         try {
@@ -143,6 +160,59 @@ class Cache {
   SpinLock& mutex() { return mutex_; }
 
  private:
+  struct Task {
+    int64_t held = 0;    // by tasks that run
+    int64_t coming = 0;  // being made for them
+  };
+
+  // held: the count of the task that asks, or null.
+  void* take_from_system(size_t bytes, int64_t* held) {
+    void* block = nullptr;
+    try {
+      block = system_allocate(bytes);
+    } catch (const std::bad_alloc&) {
+      release();  // the cache may hold what is missing
+      try {
+        block = system_allocate(bytes);
+      } catch (const std::bad_alloc&) {
+        std::lock_guard<SpinLock> lock(mutex_);
+        if (held != nullptr) {
+          --*held;
+          --tasks_[bytes].held;
+        }
+        throw;
+      }
+    }
+    std::lock_guard<SpinLock> lock(mutex_);
+    ++stats_.system_requests;
+    count_allocated(bytes);
+    return block;
+  }
+
+  // Makes a block that nobody asked for yet; does without where there is no memory.
+  void reserve(size_t bytes) noexcept {
+    void* block = nullptr;
+    try {
+      block = system_allocate(bytes);
+    } catch (const std::bad_alloc&) {
+    }
+    {
+      std::lock_guard<SpinLock> lock(mutex_);
+      --tasks_[bytes].coming;
+      if (block == nullptr) return;
+      try {
+        free_[bytes].push_back(block);
+        ++stats_.system_requests;
+        stats_.cached += static_cast<int64_t>(bytes);
+        SIXLOOP_POISON(block, bytes);
+        return;
+      } catch (const std::bad_alloc&) {
+        // As in give().
+      }
+    }
+    std::free(block);
+  }
+
   void count_allocated(size_t bytes) {
     stats_.allocated += static_cast<int64_t>(bytes);
     if (stats_.allocated > stats_.peak) stats_.peak = stats_.allocated;
@@ -150,6 +220,7 @@ class Cache {
 
   SpinLock mutex_;
   std::map<size_t, std::vector<void*>> free_;
+  std::map<size_t, Task> tasks_;
   MemoryStats stats_{};
 };
 
@@ -170,11 +241,11 @@ Cache& cache() {
 
 void* allocate(size_t bytes) {
   if (bytes > kLargestRequest) throw std::bad_alloc();
-  return cache().take(size_class(bytes));
+  return cache().take(size_class(bytes), threads_of_this_job());
 }
 
 void deallocate(void* block, size_t bytes) noexcept {
-  if (block != nullptr) cache().give(block, size_class(bytes));
+  if (block != nullptr) cache().give(block, size_class(bytes), threads_of_this_job());
 }
 
 MemoryStats memory_stats() { return cache().stats(); }

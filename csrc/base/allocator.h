@@ -14,7 +14,7 @@ struct MemoryStats {
   int64_t cached;           // bytes kept for reuse
   int64_t cache_limit;      // largest value that `cached` may take
   int64_t requests;         // calls of allocate()
-  int64_t system_requests;  // those of them that went to the system
+  int64_t system_requests;  // blocks that came from the system, for a request or in reserve for a task
 };
 
 // At least `bytes` bytes, aligned to 64; blocks of 2 MiB or more lie on huge-page boundaries and are

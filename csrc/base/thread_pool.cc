@@ -119,6 +119,7 @@ struct Job {
 };
 
 thread_local bool inside_task = false;
+thread_local int job_threads = 1;
 
 class Pool {
  public:
@@ -137,7 +138,9 @@ class Pool {
       wake_.notify_all();
     }
     inside_task = true;
+    job_threads = job.threads;
     job.work(0);
+    job_threads = 1;
     inside_task = false;
     // A worker that comes only now finds no job: nobody waits for it.
     job_.store(nullptr);
@@ -183,7 +186,10 @@ class Pool {
       // First counted, then looking for the job: whoever has seen no worker counted may end the job.
       active_.fetch_add(1);
       Job* job = job_.load();
-      if (job != nullptr && index + 1 < job->threads) job->work(index + 1);
+      if (job != nullptr && index + 1 < job->threads) {
+        job_threads = job->threads;
+        job->work(index + 1);
+      }
       active_.fetch_sub(1);
     }
   }
@@ -208,6 +214,7 @@ Pool& pool() {
     current_pool.store(new Pool);
     pthread_atfork(nullptr, nullptr, [] {
       inside_task = false;
+      job_threads = 1;
       current_pool.store(new Pool);
     });
     return true;
@@ -233,6 +240,8 @@ void run_tasks(int64_t tasks, TaskFunction function, void* context) {
   }
   for (int64_t task = 0; task < tasks; ++task) function(context, task);
 }
+
+int threads_of_this_job() { return job_threads; }
 
 int num_threads() { return thread_setting().load(std::memory_order_relaxed); }
 

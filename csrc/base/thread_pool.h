@@ -44,6 +44,9 @@ void parallel_ranges(int64_t count, int64_t grain, F&& f) {
   });
 }
 
+// Threads that may work at the job whose task this is, 1 outside of tasks.
+int threads_of_this_job();
+
 // Threads that a call may use: SIXLOOP_NUM_THREADS, else the CPUs that affinity and cgroup quota allow.
 int num_threads();
 // Throws std::invalid_argument unless 1 <= threads <= 1024.

@@ -144,7 +144,7 @@ def cases(
         for sizes in _BATCH_NORM:
             size = _FLOAT * math.prod(sizes)
             text = "x".join(map(str, sizes))
-            for what, arrays in (("training", 2), ("backward", 4), ("inference", 2)):
+            for what, arrays in (("training", 2), ("backward", 3), ("inference", 2)):
                 name = f"BN+ReLU {what} {text}"
                 yield Case("batch_norm", name, text, f"bn_{what}", (sizes,), 0, arrays * size)
     if "lenet" in families:
