@@ -278,9 +278,9 @@ def _bench(options: argparse.Namespace) -> int:
     networks = _names("--net", options.net, NETWORKS)
     passes = _names("--pass", options.passes, PASSES)
     if options.plot is not None:
-        roofline.check_matplotlib()
         if not {"gemm", "conv2d", "direct"}.intersection(families):
             raise ValueError("--plot draws gemm, conv2d and direct; --only leaves them out")
+        roofline.check_matplotlib()
     for file in (options.json, options.plot):
         if file is not None:  # now, not when all is measured
             Path(file).parent.mkdir(parents=True, exist_ok=True)
