@@ -1,14 +1,15 @@
-"""Writes the table of README.md from the files in bench/results.
+"""Writes the figures of README.md from the files in bench/results.
 
-python bench/readme_table.py            # write it
-python bench/readme_table.py --check    # exit 1 where it is not current
+python bench/readme_table.py            # write them
+python bench/readme_table.py --check    # exit 1 where they are not current
 
-The files are those of
+bench_avx512.json and its picture docs/roofline.png are those of
 
-    sixloop bench --vs torch --threads 2 --seconds 1 --only gemm,conv2d,direct,lenet --json FILE
+    sixloop bench --vs torch --threads 2 --seconds 0.12 --json FILE --plot docs/roofline.png \\
+        --only gemm,conv2d,direct,pool2d,softmax,batch_norm,lenet
 
-once as it is (compare_torch_avx512.json) and once with the limits that `sixloop bench --help` names
-(compare_torch_avx2.json).
+bench_avx2.json the same with the limits that `sixloop bench --help` names, and networks.json is that
+of compare_networks.py.
 """
 
 from __future__ import annotations
@@ -20,63 +21,78 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-VGG_56, RESNET_7 = "vgg16 features.12", "resnet50 layer4.1.conv2"
-RESNET_1X1, ALEXNET_5X5 = "resnet50 layer1.0.downsample.0", "alexnet features.3"
 BEGIN, END = "<!-- figures: bench/readme_table.py -->\n", "<!-- end of figures -->\n"
 
-# Label, and family and name of a row of `sixloop bench --vs torch --json`.
-ROWS = [
-    ("matrix product, 256 cubed", "gemm", "256x256x256"),
-    ("matrix product, 2048 cubed", "gemm", "2048x2048x2048"),
-    ("VGG-16, 3 to 64 channels at 224x224, batch 2, forward", "direct", "vgg16 features.0"),
-    ("VGG-16, 3x3, 256 channels at 56x56, batch 2, direct, forward", "direct", VGG_56),
-    ("the same, Winograd, forward", "forward", VGG_56),
-    ("the same, Winograd, input gradient", "grad_input", VGG_56),
-    ("the same, Winograd, weight gradient", "grad_weight", VGG_56),
-    ("ResNet-50, 3x3, 512 channels at 7x7, batch 8, forward", "forward", RESNET_7),
-    ("ResNet-50, 1x1, 64 to 256 channels, 56x56, batch 8, forward", "direct", RESNET_1X1),
-    ("ResNet-50, 1x1, the same, weight gradient", "grad_weight", RESNET_1X1),
-    ("AlexNet, 5x5, 64 to 192 channels at 27x27, batch 8, forward", "direct", ALEXNET_5X5),
-    ("the same, weight gradient", "grad_weight", ALEXNET_5X5),
-    ("LeNet-5 training step, batch 64", "lenet", "LeNet-5 training step b64"),
-    ("LeNet-5 training step, batch 1", "lenet", "LeNet-5 training step b1"),
-]
-# What bench/compare_torch.py, which made the results of 0.1.0, called these rows.
-EARLIER = {
-    "vgg16 features.0": "VGG1_1",
-    VGG_56: "VGG3_2",
-    RESNET_7: "ResNet 3x3 512",
-    RESNET_1X1: "ResNet 1x1 64-256",
-    ALEXNET_5X5: "AlexNet 2",
-    "LeNet-5 training step b64": "LeNet-5 b64",
-    "LeNet-5 training step b1": "LeNet-5 b1",
+# Family of `sixloop bench`, and what it is.
+FAMILIES = {
+    "gemm": "matrix products, 64 to 2048 cubed, few rows, one row",
+    "forward": "convolutions of six networks, forward",
+    "grad_input": "the same, gradient of the input",
+    "grad_weight": "the same, gradient of the weights",
+    "direct": "the same, forward without Winograd",
+    "pool2d": "max and average pooling, forward and backward",
+    "softmax": "softmax; cross-entropy with its gradient",
+    "batch_norm": "batch norm + ReLU, training, backward, inference",
+    "lenet": "LeNet-5, training step and inference",
+}
+# Network of compare_networks.py, and what it is called here.
+NETWORKS = {
+    "lenet5, modern": "LeNet-5",
+    "alexnet, 2012": "AlexNet",
+    "vgg16": "VGG-16",
+    "googlenet, paper": "GoogLeNet",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "densenet121": "DenseNet-121",
 }
 
 
-def cells(rows: list[dict[str, Any]], family: str, name: str) -> str:
-    """Our median, the best peer's, and the ratio."""
-    names = {(family, name), (family, EARLIER.get(name)), ("train step", EARLIER.get(name))}
-    row = next(r for r in rows if (r["family"], r["name"]) in names)
-    times = {k: v["median_ms"] for k, v in row["times"].items()}
-    ours = times.pop("sixloop")
-    peer = min(times.values())
-    return f"{ours:.2f} ms | {peer:.2f} ms | {peer / ours:.2f}"
+def load(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return result
 
 
-def table() -> str:
-    avx2, avx512 = (
-        json.loads((RESULTS / f"compare_torch_{isa}.json").read_text())["rows"]
-        for isa in ("avx2", "avx512")
-    )
+def ratio(row: dict[str, Any]) -> float:
+    """The better layout's time divided by ours."""
+    times = {name: times["median_ms"] for name, times in row["times"].items()}
+    return float(min(times["torch_nhwc"], times["torch_nchw"]) / times["sixloop"])
+
+
+def networks() -> list[str]:
+    found = {
+        (row["network"], row["pass"], row["batch"]): row
+        for row in load("networks.json")["rows"]
+        if "image" not in row
+    }
     lines = [
-        "",
-        "| two threads, medians | AVX2: ours | best peer | ratio "
-        "| AVX-512: ours | best peer | ratio |",
-        "| --- | --: | --: | --: | --: | --: | --: |",
-    ]  # fmt: skip
-    for label, family, name in ROWS:
-        lines.append(f"| {label} | {cells(avx2, family, name)} | {cells(avx512, family, name)} |")
-    return "\n".join([*lines, "", ""])
+        "| PyTorch's time / ours, AVX-512 | inference, batch 1 | inference, batch 8 "
+        "| training step, batch 8 |",
+        "| --- | --: | --: | --: |",
+    ]
+    for network, label in NETWORKS.items():
+        rows = [
+            found[network, what, n] for what, n in (("forward", 1), ("forward", 8), ("step", 8))
+        ]
+        lines.append(f"| {label} | " + " | ".join(f"{ratio(row):.2f}" for row in rows) + " |")
+    return lines
+
+
+def families() -> list[str]:
+    results = [
+        {entry["family"]: entry for entry in load(f"bench_{isa}.json")["summary"]}
+        for isa in ("avx2", "avx512")
+    ]
+    lines = [
+        "| the better peer's time / ours | shapes | AVX2: mean | slowest | AVX-512: mean | slowest |",
+        "| --- | --: | --: | --: | --: | --: |",
+    ]
+    for family, label in FAMILIES.items():
+        cells = []
+        for result in results:
+            figures = result[family]["ratio"]
+            cells += [f"{figures['geometric_mean']:.2f}", f"{figures['slowest']:.2f}"]
+        lines.append(f"| {label} | {results[0][family]['shapes']} | {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
@@ -84,7 +100,8 @@ def main() -> None:
     text = readme.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    current = before + BEGIN + table() + END + after
+    figures = "\n".join(["", *networks(), "", *families(), "", ""])
+    current = before + BEGIN + figures + END + after
     if "--check" in sys.argv[1:]:
         if current != text:
             raise SystemExit("README.md has other figures: run python bench/readme_table.py")

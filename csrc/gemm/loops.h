@@ -271,7 +271,8 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
       }
     }
     std::optional<Buffer<T>> panel_buffer;
-    if (pack_in_task && !(in_place && b.n % nr == 0)) panel_buffer.emplace(longest * kPackedColumns);
+    const int64_t packed_panels = in_place ? 1 : std::min(panels_per_pack, panel_end - panel_begin);
+    if (pack_in_task && !(in_place && b.n % nr == 0)) panel_buffer.emplace(longest * packed_panels * nr);
     // A distance of one cache line over the block's length spreads the rows over the cache sets.
     const int64_t ld_copy = longest + 64 / static_cast<int64_t>(sizeof(T));
     std::optional<Buffer<T>> row_buffer;
@@ -332,7 +333,8 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
           // What lies kStreamAhead further along the rows of B; at their end, of the next rows.
           const int64_t ahead = (panel - panel_begin) * nr + kStreamAhead;
           const int64_t length = (panel_end - panel_begin) * nr;
-          next = tile.b + kStreamAhead + (ahead < length ? 0 : block.kc * b.ld - length);
+          next = b.tap_data[static_cast<size_t>(block.tap)] + block.k * b.ld + j + kStreamAhead +
+                 (ahead < length ? 0 : block.kc * b.ld - length);
           tile.next_step = b.ld;
           next_size = 0;
         }
@@ -498,9 +500,10 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
     T* out = parts > 1 ? sums->get() + part * m * b.n : c;
     const int64_t ld_out = parts > 1 ? b.n : ldc;
 
-    Buffer<T> a(tiles * kPanelSteps * mr);
+    const int64_t most_steps = std::min(kPanelSteps, part_steps);
+    Buffer<T> a(tiles * most_steps * mr);
     const int64_t panels_per_pack = std::min(kPackedColumns / nr, panels_per_task);
-    Buffer<T> panel_buffer(kPanelSteps * nr * panels_per_pack);
+    Buffer<T> panel_buffer(most_steps * nr * panels_per_pack);
     TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
     GemmTile<T> tile{};
     tile.taps = 1;
@@ -509,7 +512,7 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
       const bool last = k + kc == step_end && parts == 1;
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t first = (tile_begin + t) * mr;
-        pack(first, std::min(mr, m - first), k, kc, mr, a.get() + t * kPanelSteps * mr);
+        pack(first, std::min(mr, m - first), k, kc, mr, a.get() + t * most_steps * mr);
       }
       tile.kc = kc;
       tile.accumulate = k > step_begin;
@@ -547,7 +550,7 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
             const int64_t rows_after = std::min(mr, m - first - mr);
             for (int64_t i = 0; i < rows_after; ++i) prefetch_row(out + (first + mr + i) * ld_out + j, columns);
           }
-          tile.a_panel = a.get() + t * kPanelSteps * mr;
+          tile.a_panel = a.get() + t * most_steps * mr;
           tile.next = next != nullptr && line < lines ? next + line * kLine : nullptr;
           tile.next_step = tile.next != nullptr ? b.ld : 0;
           ++line;

@@ -188,9 +188,24 @@ def result(rows: Sequence[Row], *, torch: str | None, memory_gbs: float) -> dict
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
-    """Writes a result as JSON; makes the folder where it is missing."""
+    """Writes a result as JSON, six digits of each number and a line for each row.
+
+    Makes the folder where it is missing.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    head = json.dumps({**_six_digits(result), "rows": []}, indent=1)
+    rows = ",\n".join(f"  {json.dumps(_six_digits(row))}" for row in result["rows"])
+    path.write_text(head.replace('"rows": []', f'"rows": [\n{rows}\n ]') + "\n", encoding="utf-8")
+
+
+def _six_digits(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _six_digits(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_six_digits(item) for item in value]
+    return value
 
 
 def _processor() -> str:
