@@ -8,8 +8,8 @@ bench_avx512.json and its picture docs/roofline.png are those of
     sixloop bench --vs torch --threads 2 --seconds 0.12 --json FILE --plot docs/roofline.png \\
         --only gemm,conv2d,direct,pool2d,softmax,batch_norm,lenet
 
-bench_avx2.json the same with the limits that `sixloop bench --help` names, and networks.json is that
-of compare_networks.py.
+bench_avx2.json the same with the limits that `sixloop bench --help` names, and networks.json is
+that of compare_networks.py.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def families() -> list[str]:
         for isa in ("avx2", "avx512")
     ]
     lines = [
-        "| the better peer's time / ours | shapes | AVX2: mean | slowest | AVX-512: mean | slowest |",
+        "| the better peer's time / ours | shapes | AVX2: mean | slowest "
+        "| AVX-512: mean | slowest |",
         "| --- | --: | --: | --: | --: | --: |",
     ]
     for family, label in FAMILIES.items():
