@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 
+#include "base/transpose.h"
 #include "base/validate.h"
 #include "gemm/loops.h"
 
@@ -29,21 +30,15 @@ constexpr int64_t kTurnedRows = 128;
 // Up to so many steps, a transposed A is copied row by row, so that strips can write C along its rows.
 constexpr int64_t kTurnedSteps = 96;
 
-// to[i * ld_to + j] = activation(from[j * ld_from + i] + bias[j]), 0 <= i < rows, 0 <= j < columns.
+// Bias and activation of `rows` rows of results, ld apart, columns [j, j + columns) of them.
 template <class T>
-void copy_transposed(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T* to, int64_t ld_to,
-                     const T* bias = nullptr) {
-  // Blocks whose lines stay in the first-level cache.
-  constexpr int64_t kBlock = 16;
-  for (int64_t j0 = 0; j0 < columns; j0 += kBlock) {
-    for (int64_t i0 = 0; i0 < rows; i0 += kBlock) {
-      for (int64_t i = i0; i < std::min(rows, i0 + kBlock); ++i) {
-        for (int64_t j = j0; j < std::min(columns, j0 + kBlock); ++j) {
-          const T value = from[j * ld_from + i];
-          to[i * ld_to + j] = bias != nullptr ? value + bias[j] : value;
-        }
-      }
+void finish_rows(T* c, int64_t ld, int64_t rows, int64_t j, int64_t columns, const Epilogue<T>& epilogue) {
+  for (int64_t i = 0; i < rows; ++i) {
+    T* row = c + i * ld + j;
+    if (epilogue.bias != nullptr) {
+      for (int64_t x = 0; x < columns; ++x) row[x] += epilogue.bias[j + x];
     }
+    if (epilogue.activation != Activation::none) apply_activation(row, columns, epilogue.activation);
   }
 }
 
@@ -58,13 +53,7 @@ void gemm_few_rows(const Kernel& row, int64_t m, int64_t n, int64_t k, const T* 
     const int64_t j = task * columns;
     const int64_t count = std::min(columns, n - j);
     kernel({m, count, k, a, k, b + j, n, c + j, n});
-    for (int64_t i = 0; i < m; ++i) {
-      T* out = c + i * n + j;
-      if (epilogue.bias != nullptr) {
-        for (int64_t x = 0; x < count; ++x) out[x] += epilogue.bias[j + x];
-      }
-      if (epilogue.activation != Activation::none) apply_activation(out, count, epilogue.activation);
-    }
+    finish_rows(c, n, m, j, count, epilogue);
   });
 }
 
@@ -88,10 +77,8 @@ void gemm_turned(int64_t m, int64_t n, int64_t k, const T* a, const T* b, const 
   parallel_for(ceil_div(n, kColumns), [&](int64_t task) {
     const int64_t j = task * kColumns;
     const int64_t count = std::min(kColumns, n - j);
-    copy_transposed(turned.get() + j * m, m, m, count, c + j, n,
-                    epilogue.bias != nullptr ? epilogue.bias + j : nullptr);
-    if (epilogue.activation == Activation::none) return;
-    for (int64_t i = 0; i < m; ++i) apply_activation(c + i * n + j, count, epilogue.activation);
+    transpose(turned.get() + j * m, m, count, m, c + j, n);
+    finish_rows(c, n, m, j, count, epilogue);
   });
 }
 
@@ -217,7 +204,7 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
     const GemmPlan plan = plan_gemm(m, n, k, transpose_a, transpose_b, a.dtype());
     if (plan.way == GemmWay::turned_strips) {
       Buffer<T> rows(m * k);
-      copy_transposed(left, lda, m, k, rows.get(), k);
+      parallel_transpose(left, lda, k, m, rows.get(), k);
       gemm_by_strips(*plan.kernel, m, static_cast<const T*>(rows.get()), k, right, epilogue, out);
     } else if (plan.way == GemmWay::panels) {
       gemm_panel_loops(m, right, epilogue, out, n, 1,
