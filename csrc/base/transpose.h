@@ -13,32 +13,33 @@ namespace transposition {
 // Registers of 16 bytes, which compilers for every processor have.
 using Floats __attribute__((vector_size(16))) = float;
 using Doubles __attribute__((vector_size(16))) = double;
+using FloatPlaces __attribute__((vector_size(16))) = int32_t;
+using DoublePlaces __attribute__((vector_size(16))) = int64_t;
 
 #if defined(__clang__)
-#define SIXLOOP_PICK(x, y, Index, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#define SIXLOOP_PICK(x, y, Places, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #else
-#define SIXLOOP_PICK(x, y, Index, ...) __builtin_shuffle(x, y, Index{__VA_ARGS__})
+#define SIXLOOP_PICK(x, y, Places, ...) __builtin_shuffle(x, y, Places{__VA_ARGS__})
 #endif
 
 inline void block(const float* from, int64_t ld_from, float* to, int64_t ld_to) {
-  using Index __attribute__((vector_size(16))) = int32_t;
   Floats row[4];
   for (int i = 0; i < 4; ++i) std::memcpy(&row[i], from + i * ld_from, 16);
-  const Floats low_02 = SIXLOOP_PICK(row[0], row[2], Index, 0, 4, 1, 5);
-  const Floats high_02 = SIXLOOP_PICK(row[0], row[2], Index, 2, 6, 3, 7);
-  const Floats low_13 = SIXLOOP_PICK(row[1], row[3], Index, 0, 4, 1, 5);
-  const Floats high_13 = SIXLOOP_PICK(row[1], row[3], Index, 2, 6, 3, 7);
+  const Floats low_02 = SIXLOOP_PICK(row[0], row[2], FloatPlaces, 0, 4, 1, 5);
+  const Floats high_02 = SIXLOOP_PICK(row[0], row[2], FloatPlaces, 2, 6, 3, 7);
+  const Floats low_13 = SIXLOOP_PICK(row[1], row[3], FloatPlaces, 0, 4, 1, 5);
+  const Floats high_13 = SIXLOOP_PICK(row[1], row[3], FloatPlaces, 2, 6, 3, 7);
   const Floats columns[4] = {
-      SIXLOOP_PICK(low_02, low_13, Index, 0, 4, 1, 5), SIXLOOP_PICK(low_02, low_13, Index, 2, 6, 3, 7),
-      SIXLOOP_PICK(high_02, high_13, Index, 0, 4, 1, 5), SIXLOOP_PICK(high_02, high_13, Index, 2, 6, 3, 7)};
+      SIXLOOP_PICK(low_02, low_13, FloatPlaces, 0, 4, 1, 5), SIXLOOP_PICK(low_02, low_13, FloatPlaces, 2, 6, 3, 7),
+      SIXLOOP_PICK(high_02, high_13, FloatPlaces, 0, 4, 1, 5), SIXLOOP_PICK(high_02, high_13, FloatPlaces, 2, 6, 3, 7)};
   for (int j = 0; j < 4; ++j) std::memcpy(to + j * ld_to, &columns[j], 16);
 }
 
 inline void block(const double* from, int64_t ld_from, double* to, int64_t ld_to) {
-  using Index __attribute__((vector_size(16))) = int64_t;
   Doubles row[2];
   for (int i = 0; i < 2; ++i) std::memcpy(&row[i], from + i * ld_from, 16);
-  const Doubles columns[2] = {SIXLOOP_PICK(row[0], row[1], Index, 0, 2), SIXLOOP_PICK(row[0], row[1], Index, 1, 3)};
+  const Doubles columns[2] = {SIXLOOP_PICK(row[0], row[1], DoublePlaces, 0, 2),
+                              SIXLOOP_PICK(row[0], row[1], DoublePlaces, 1, 3)};
   for (int j = 0; j < 2; ++j) std::memcpy(to + j * ld_to, &columns[j], 16);
 }
 
