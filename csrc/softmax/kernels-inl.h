@@ -103,8 +103,64 @@ T log_of(T x) {
   return values[0];
 }
 
+// Rows of at most as many elements as there are lanes, in registers from load to store: the loops over parts cost more
+// than what they do. The operations, and so the bits, are the same.
+template <class V>
+class ShortRow {
+ public:
+  using T = typename V::T;
+
+  explicit ShortRow(int64_t n) : n_(n) {
+    T number[Lanes<V>::kCount];
+    for (int i = 0; i < Lanes<V>::kCount; ++i) number[i] = static_cast<T>(i);
+    for (int v = 0; v < Lanes<V>::kVectors; ++v) {
+      inside_[v] = V::lt(V::load(number + v * V::N), V::set1(static_cast<T>(n)));
+    }
+  }
+
+  // The terms exp(x - max), and their sum.
+  Lanes<V> terms(const T* x, T* max, T* sum) const {
+    Lanes<V> row;
+    for (int v = 0; v < Lanes<V>::kVectors; ++v) {
+      row.v[v] = V::select(inside_[v], V::load_n(x + v * V::N, count(v)), V::set1(kLowest<T>));
+    }
+    // As in row_max(): a NaN is no maximum.
+    const Lanes<V> lowest = Lanes<V>::set1(kLowest<T>);
+    *max = Lanes<V>::zip(row, lowest, [](V a, V b) { return V::max(a, b); }).combine([](T a, T b) {
+      return a > b ? a : b;
+    });
+    const V shift = V::set1(*max);
+    row = map<V>(row, [&](V v) { return exp_nonpositive(v - shift); });
+    *sum = total<V>(row);
+    return row;
+  }
+
+  void store(const Lanes<V>& row, T* y) const {
+    for (int v = 0; v < Lanes<V>::kVectors; ++v) row.v[v].store_n(y + v * V::N, count(v));
+  }
+
+ private:
+  int64_t count(int v) const {
+    const int64_t left = n_ - v * V::N;
+    return left < 0 ? 0 : left < V::N ? left : V::N;
+  }
+
+  int64_t n_;
+  typename V::Mask inside_[Lanes<V>::kVectors];
+};
+
 template <class V, class T = typename V::T>
 void softmax_rows(const T* x, T* y, int64_t rows, int64_t n) {
+  if (n <= Lanes<V>::kCount) {
+    const ShortRow<V> row(n);
+    for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
+      T max, sum;
+      const Lanes<V> terms = row.terms(x, &max, &sum);
+      const V inverse = V::set1(T{1} / sum);
+      row.store(map<V>(terms, [&](V e) { return e * inverse; }), y);
+    }
+    return;
+  }
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
     const V inverse = V::set1(T{1} / row_exp<V, true>(x, row_max<V>(x, n), y, n));
     for_lanes<V>(n, [&](int64_t i, int64_t count) {
@@ -161,6 +217,22 @@ void log_softmax_grad_rows(const T* dy, const T* y, T* dx, int64_t rows, int64_t
 
 template <class V, class T = typename V::T>
 void cross_entropy_rows(const T* x, const int64_t* labels, T* dx, T* losses, int64_t rows, int64_t n, T scale) {
+  if (n <= Lanes<V>::kCount) {
+    const ShortRow<V> row(n);
+    for (int64_t r = 0; r < rows; ++r, x += n, dx += n) {
+      T max, all;
+      const Lanes<V> terms = row.terms(x, &max, &all);
+      const T inverse = T{1} / all;
+      const int64_t label = labels[r];
+      losses[r] = log_of<V>(all) + (max - x[label]);
+      T values[Lanes<V>::kCount];
+      terms.store(values);
+      const V factor = V::set1(inverse * scale);
+      row.store(map<V>(terms, [&](V e) { return e * factor; }), dx);
+      dx[label] = (values[label] * inverse - T{1}) * scale;
+    }
+    return;
+  }
   for (int64_t r = 0; r < rows; ++r, x += n, dx += n) {
     const T m = row_max<V>(x, n);
     const T all = row_exp<V, true>(x, m, dx, n);
