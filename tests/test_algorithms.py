@@ -155,14 +155,14 @@ def test_plans_of_products():
         assert ops.gemm_plan(8, 64, 512).method == "pointers to rows"
         assert ops.gemm_plan(4096, 64, 64).method == "product by strips"
         plan = ops.gemm_plan(60, 64, 64, transpose_a=True, dtype="float64")
-        assert plan == ("gemm", "", "packed panels", ("gemm_panel_f64_4x4__scalar",))
+        assert plan[:4] == ("gemm", "", "packed panels", ("gemm_panel_f64_4x4__scalar",))
         plan = ops.gemm_plan(4096, 1000, 8, transpose_a=True)
         assert plan.method == "product by strips, left matrix turned"
         assert plan.kernels == ("gemm_strip_f32_4x4__scalar",)
         plan = ops.gemm_plan(1, 1000, 4096)
-        assert plan[2:] == ("rows of the right matrix", ("gemm_vector_f32__scalar",))
+        assert plan[2:4] == ("rows of the right matrix", ("gemm_vector_f32__scalar",))
         plan = ops.gemm_plan(8, 4096, 1000, transpose_b=True)
-        assert plan[2:] == ("transposed product", ("gemm_rows_f32_4x4__scalar",))
+        assert plan[2:4] == ("transposed product", ("gemm_rows_f32_4x4__scalar",))
 
 
 def test_errors_of_plans():

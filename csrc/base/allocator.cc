@@ -248,6 +248,8 @@ void deallocate(void* block, size_t bytes) noexcept {
   if (block != nullptr) cache().give(block, size_class(bytes), threads_of_this_job());
 }
 
+int64_t allocated_bytes(int64_t bytes) { return static_cast<int64_t>(size_class(static_cast<size_t>(bytes))); }
+
 MemoryStats memory_stats() { return cache().stats(); }
 void reset_peak_memory() { cache().reset_peak(); }
 void empty_cache() { cache().release(); }

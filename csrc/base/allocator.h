@@ -2,6 +2,7 @@
 // so that a training step takes no memory from the system after the first one.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -21,6 +22,9 @@ struct MemoryStats {
 // advised as huge pages. Contents are undefined. Throws std::bad_alloc.
 void* allocate(size_t bytes);
 void deallocate(void* block, size_t bytes) noexcept;
+
+// What a request of so many bytes takes.
+int64_t allocated_bytes(int64_t bytes);
 
 MemoryStats memory_stats();
 void reset_peak_memory();
@@ -50,6 +54,15 @@ class Buffer {
   size_t bytes_;
   T* data_;
 };
+
+// What a Buffer of so many elements takes from the allocator; none where there is no element.
+template <class T>
+int64_t buffer_bytes(int64_t count) {
+  constexpr int64_t kMost = int64_t{1} << 56;  // more than there can be, and sums of some do not overflow
+  return count > 0 ? allocated_bytes(std::min(count, kMost / static_cast<int64_t>(sizeof(T))) *
+                                     static_cast<int64_t>(sizeof(T)))
+                   : 0;
+}
 
 // A Buffer that lies on the caller's stack where it has at most kInline elements: tasks of a few microseconds should
 // not meet in the allocator.

@@ -5,6 +5,7 @@
 // depends on which thread ran a task: tasks are cut by shape, not by the number of threads.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -51,5 +52,8 @@ int threads_of_this_job();
 int num_threads();
 // Throws std::invalid_argument unless 1 <= threads <= 1024.
 void set_num_threads(int64_t threads);
+
+// What those of `tasks` tasks that may be at work at once take, each so many bytes.
+inline int64_t task_bytes(int64_t tasks, int64_t bytes) { return std::min<int64_t>(num_threads(), tasks) * bytes; }
 
 }  // namespace sixloop

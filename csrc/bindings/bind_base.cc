@@ -207,6 +207,11 @@ void bind_base(py::module_& m) {
   m.def("isa", [] { return name_of(best_isa(current_arch())); });
   m.def("available_isas", &available_isas);
   m.def("set_isa", &set_isa);
+  m.def("allocated_bytes", [](const py::object& size) {
+    const int64_t bytes = parse_int("allocated_bytes", "size", size);
+    if (bytes < 0 || bytes > (int64_t{1} << 60)) value_error("[allocated_bytes] size must be from 0 to 2**60");
+    return allocated_bytes(bytes);
+  });
   m.def("memory_stats", &stats_dict);
   m.def("reset_peak_memory", &reset_peak_memory);
   m.def("empty_cache", &empty_cache);

@@ -106,7 +106,7 @@ void bind_conv2d(py::module_& m) {
     const Conv2dPlan plan = plan_conv2d(call.op(), parse_pass(call, pass), p, g.algorithm, dtype);
     py::tuple kernels(plan.kernels.size());
     for (size_t i = 0; i < plan.kernels.size(); ++i) kernels[i] = plan.kernels[i]->name;
-    return py::make_tuple(name_of(plan.algorithm), plan.reason, plan.way, kernels);
+    return py::make_tuple(name_of(plan.algorithm), plan.reason, plan.way, kernels, plan.scratch);
   });
   m.def("im2col", [](const py::object& x, const py::object& kernel, const py::object& strides,
                      const py::object& padding, const py::object& dilation) {

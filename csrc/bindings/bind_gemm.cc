@@ -29,7 +29,8 @@ void bind_gemm(py::module_& m) {
     }
     const DType dtype = float64 ? DType::float64 : DType::float32;
     const GemmPlan plan = plan_gemm(rows, columns, steps, transpose_a, transpose_b, dtype);
-    return py::make_tuple(name_of(plan.way), plan.kernel->name);
+    const int64_t scratch = gemm_scratch(rows, columns, steps, transpose_a, transpose_b, dtype);
+    return py::make_tuple(name_of(plan.way), plan.kernel->name, scratch);
   });
   m.def("fma_peak", [] { return Call::without_gil([] { return measure_fma_peak(DType::float32); }); });
 }

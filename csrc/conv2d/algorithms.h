@@ -31,6 +31,9 @@ struct WayPlan {
   const Kernel* transform = nullptr;  // of Winograd's tiles
 };
 
+// The functions <algorithm>_scratch() tell the bytes that a pass takes from the allocator besides its result, at most,
+// with the present number of threads.
+
 // direct.cc: the input is read through pointers, no matrix is written. These decide what the functions below do, but
 // for ConvWay::planar, which also needs finite weights.
 template <class T>
@@ -40,7 +43,11 @@ WayPlan plan_direct_grad_input(const Conv2dParams& p);
 template <class T>
 WayPlan plan_direct_grad_weight(const Conv2dParams& p);
 template <class T>
+WayPlan plan_direct(Conv2dPass pass, const Conv2dParams& p);
+template <class T>
 void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
+template <class T>
+int64_t direct_scratch(Conv2dPass pass, const Conv2dParams& p);
 // Input pixels are taken by their phase: those with the same remainder of the stride meet the same filter
 // offsets, so no multiplication by the zeros between strided outputs is done.
 template <class T>
@@ -58,6 +65,9 @@ void depthwise_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx)
 template <class T>
 void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
 
+template <class T>
+int64_t depthwise_scratch(Conv2dPass pass, const Conv2dParams& p);
+
 // planar.cc: direct convolution with stride 1 and so few channels that their vectors would be mostly empty.
 bool planar_forward_pays(const Conv2dParams& p);
 // The kernel that spends the fewest cycles on an output row of one image.
@@ -66,6 +76,9 @@ const Kernel& select_planar(int64_t channels, int64_t ow);
 // For finite weights: filter rows that meet only padding are left out, and 0 times infinity is NaN.
 template <class T>
 void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
+
+template <class T>
+int64_t planar_scratch(const Conv2dParams& p);
 
 // few_channels.cc: direct convolution where a window is a few filter rows of a padded copy, Windows::filter_rows().
 // Forward takes a row of output pixels at a time, all output channels of a few pixels together, with a GemmStrip
@@ -77,6 +90,9 @@ void few_channels_forward(const Kernel& strip, const Conv2dParams& p, const Wind
 template <class T>
 void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, T* dw);
 
+template <class T>
+int64_t few_channels_grad_weight_scratch(const Conv2dParams& p);
+
 // im2col.cc: the matrix of windows is written, then multiplied.
 template <class T>
 WayPlan plan_im2col(Conv2dPass pass, const Conv2dParams& p);
@@ -86,6 +102,8 @@ template <class T>
 void im2col_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx);
 template <class T>
 void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw);
+template <class T>
+int64_t im2col_scratch(Conv2dPass pass, const Conv2dParams& p);
 // The windows of one group: n * oh * ow rows of kh * kw * c / groups elements, ld apart, zeros between.
 template <class T>
 void write_windows(const Conv2dParams& p, const T* x, int64_t group, T* col, int64_t ld);
@@ -106,6 +124,9 @@ template <class T>
 void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const T* w, T* dx);
 template <class T>
 void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const T* dy, T* dw);
+
+template <class T>
+int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side);
 
 // The input pixels of one phase of the stride, and the filter offsets that reach them.
 struct Phase {

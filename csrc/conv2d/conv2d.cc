@@ -1,5 +1,6 @@
 #include "conv2d/conv2d.h"
 
+#include <algorithm>
 #include <atomic>
 #include <stdexcept>
 
@@ -109,19 +110,19 @@ Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dPa
 Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& p, Conv2dAlgorithm asked, DType dtype) {
   Conv2dPlan plan{};
   plan.algorithm = select_algorithm(op, pass, p, asked, &plan.reason);
+  const bool empty = std::min({p.n, p.oh, p.ow, p.o, p.c}) == 0;
   const WayPlan way = dispatch_floating(dtype, [&](auto t) -> WayPlan {
     using T = decltype(t);
-    if (const int64_t side = winograd_side(plan.algorithm); side > 0) return plan_winograd<T>(pass, p, side);
-    if (plan.algorithm == Conv2dAlgorithm::im2col) return plan_im2col<T>(pass, p);
-    switch (pass) {
-      case Conv2dPass::forward:
-        return plan_direct_forward<T>(p);
-      case Conv2dPass::grad_input:
-        return plan_direct_grad_input<T>(p);
-      case Conv2dPass::grad_weight:
-        return plan_direct_grad_weight<T>(p);
+    if (const int64_t side = winograd_side(plan.algorithm); side > 0) {
+      if (!empty) plan.scratch = winograd_scratch<T>(pass, p, side);
+      return plan_winograd<T>(pass, p, side);
     }
-    throw std::logic_error("unknown pass");
+    if (plan.algorithm == Conv2dAlgorithm::im2col) {
+      if (!empty) plan.scratch = im2col_scratch<T>(pass, p);
+      return plan_im2col<T>(pass, p);
+    }
+    if (!empty) plan.scratch = direct_scratch<T>(pass, p);
+    return plan_direct<T>(pass, p);
   });
   plan.way = name_of(way.way);
   if (way.transform != nullptr) plan.kernels.push_back(way.transform);

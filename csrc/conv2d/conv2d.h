@@ -45,6 +45,7 @@ struct Conv2dPlan {
   std::string reason;  // why this algorithm
   const char* way;     // how it goes about
   std::vector<const Kernel*> kernels;
+  int64_t scratch;  // bytes from the allocator besides the result, at most, with the present number of threads
 };
 Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked, DType dtype);
 

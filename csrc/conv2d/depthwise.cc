@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <stdexcept>
 
 #include "conv2d/algorithms.h"
 #include "conv2d/geometry.h"
@@ -114,7 +115,34 @@ void depthwise_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw
   }
 }
 
+template <class T>
+int64_t depthwise_scratch(Conv2dPass pass, const Conv2dParams& p) {
+  const int64_t taps = p.window.kh * p.window.kw;
+  const int64_t zeros = buffer_bytes<T>(p.c);
+  const auto tasks = [](int64_t pixels, int64_t reached) {
+    return task_bytes(ceil_div(pixels, kTaskPixels), buffer_bytes<T*>(kPixels * std::max<int64_t>(reached, 1)));
+  };
+  switch (pass) {
+    case Conv2dPass::forward:
+      return zeros + tasks(p.n * p.oh * p.ow, taps);
+    case Conv2dPass::grad_input: {
+      int64_t most = 0;
+      for (const Phase& phase : phases(p)) {
+        const int64_t reached = static_cast<int64_t>(phase.taps.size());
+        most = std::max(most, buffer_bytes<T>(std::max<int64_t>(reached, 1) * p.c) +
+                                  tasks(p.n * phase.count_h * phase.count_w, reached));
+      }
+      return zeros + most;
+    }
+    case Conv2dPass::grad_weight:
+      return zeros +
+             buffer_bytes<T>(pixel_parts(p.n * p.oh * p.ow, taps * p.c * static_cast<int64_t>(sizeof(T))) * taps * p.c);
+  }
+  throw std::logic_error("unknown pass");
+}
+
 #define SIXLOOP_INSTANTIATE(T)                                                                      \
+  template int64_t depthwise_scratch<T>(Conv2dPass, const Conv2dParams&);                           \
   template void depthwise_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*); \
   template void depthwise_grad_input(const Conv2dParams&, const T*, const T*, T*);                  \
   template void depthwise_grad_weight(const Conv2dParams&, const T*, const T*, T*);

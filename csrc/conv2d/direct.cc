@@ -238,26 +238,42 @@ bool turning_pays(const Conv2dParams& p) {
 // dw [C, O] = x^T dy for a 1x1 filter, pixels being the steps. The operand with fewer channels is turned, so that the
 // other one is a right matrix as it lies: a product as in forward, part by part.
 template <class T>
+struct TurnedProduct {
+  bool turns_dy;
+  int64_t m, n;
+  int64_t parts, part_steps;
+  int64_t ld;  // of the transposed rows: whole lines and one more, so that rows spread over the cache sets
+
+  explicit TurnedProduct(const Conv2dParams& p)
+      : turns_dy(p.o < p.c), m(turns_dy ? p.o : p.c), n(turns_dy ? p.c : p.o) {
+    const int64_t pixels = p.n * p.oh * p.ow;
+    parts = pixel_parts(pixels, m * n * static_cast<int64_t>(sizeof(T)));
+    part_steps = ceil_div(pixels, parts);
+    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+    ld = (ceil_div(pixels, kLine) + 1) * kLine;
+  }
+  int64_t sums_size() const { return parts > 1 || turns_dy ? parts * m * n : 0; }
+};
+
+template <class T>
 void product_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
+  const TurnedProduct<T> product(p);
+  const bool turns_dy = product.turns_dy;
+  const int64_t m = product.m;
+  const int64_t n = product.n;
+  const int64_t parts = product.parts;
+  const int64_t ld = product.ld;
   const int64_t pixels = p.n * p.oh * p.ow;
-  const bool turns_dy = p.o < p.c;
-  const int64_t m = turns_dy ? p.o : p.c;
-  const int64_t n = turns_dy ? p.c : p.o;
-  const int64_t parts = pixel_parts(pixels, m * n * static_cast<int64_t>(sizeof(T)));
-  const int64_t part_steps = ceil_div(pixels, parts);
-  // Whole lines and one more, so that rows spread over the cache sets.
-  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
-  const int64_t ld = (ceil_div(pixels, kLine) + 1) * kLine;
   Buffer<T> turned(m * ld);
   parallel_transpose(turns_dy ? dy : x, m, pixels, m, turned.get(), ld);
   std::optional<Buffer<T>> sums;
-  if (parts > 1 || turns_dy) sums.emplace(parts * m * n);
+  if (product.sums_size() > 0) sums.emplace(product.sums_size());
   for (int64_t part = 0; part < parts; ++part) {
-    const int64_t begin = part * part_steps;
+    const int64_t begin = part * product.part_steps;
     T* out = sums ? sums->get() + part * m * n : dw;
     MatrixB<T> b;
     b.tap_data = {(turns_dy ? x : dy) + begin * n};
-    b.kc = std::min(part_steps, pixels - begin);
+    b.kc = std::min(product.part_steps, pixels - begin);
     b.n = n;
     b.ld = n;
     gemm_rows_loops(m, b, Epilogue<T>{}, false, [&](int64_t row, int64_t count, int64_t, const T** a, T** c) {
@@ -316,7 +332,92 @@ void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   }
 }
 
+template <class T>
+WayPlan plan_direct(Conv2dPass pass, const Conv2dParams& p) {
+  return pass == Conv2dPass::forward      ? plan_direct_forward<T>(p)
+         : pass == Conv2dPass::grad_input ? plan_direct_grad_input<T>(p)
+                                          : plan_direct_grad_weight<T>(p);
+}
+
+namespace {
+
+// The right matrix of one group, without data.
+template <class T>
+MatrixB<T> right_matrix(int64_t taps, int64_t kc, int64_t n, int64_t ld, bool transposed = false) {
+  MatrixB<T> b;
+  b.tap_data.resize(static_cast<size_t>(taps));
+  b.kc = kc;
+  b.n = n;
+  b.ld = ld;
+  b.transposed = transposed;
+  return b;
+}
+
+template <class T>
+int64_t forward_scratch(const Conv2dParams& p) {
+  const WayPlan plan = plan_direct_forward<T>(p);
+  if (plan.way == ConvWay::planar) return planar_scratch<T>(p);
+  const Window& win = p.window;
+  const int64_t windows = buffer_bytes<T>(Windows<T>::storage_size(p));
+  const int64_t steps = win.kh * win.kw * (p.c / p.groups);
+  if (plan.way == ConvWay::filter_rows || plan.way == ConvWay::strips) {
+    return windows + strips_scratch(*plan.kernel, right_matrix<T>(1, steps, p.o, p.o),
+                                    plan.way == ConvWay::strips && p.n * p.oh * p.ow <= kMostRows);
+  }
+  const int64_t taps = reads_filter_rows(p) ? win.kh : win.kh * win.kw;
+  const MatrixB<T> b = right_matrix<T>(taps, steps / taps, p.o / p.groups, p.o);
+  return windows + RowsCut<T>(p.n * p.oh * p.ow, b, false).scratch();
+}
+
+template <class T>
+int64_t grad_input_scratch(const Conv2dParams& p) {
+  const WayPlan plan = plan_direct_grad_input<T>(p);
+  if (plan.way == ConvWay::turned) {
+    return buffer_bytes<T>(p.window.kh * p.window.kw * p.o * p.c) + forward_scratch<T>(turned_convolution(p));
+  }
+  const int64_t steps = p.o / p.groups;
+  const int64_t columns = p.c / p.groups;
+  int64_t most = 0;
+  for (const Phase& phase : phases(p)) {
+    const MatrixB<T> b = right_matrix<T>(static_cast<int64_t>(phase.taps.size()), steps, columns, p.o, true);
+    const int64_t rows = p.n * phase.count_h * phase.count_w;
+    most = std::max(most, plan.way == ConvWay::strips ? strips_scratch(*plan.kernel, b, rows <= kMostRows)
+                                                      : RowsCut<T>(rows, b, false).scratch());
+  }
+  return buffer_bytes<T>(std::max<int64_t>(steps, 1)) + most;
+}
+
+template <class T>
+int64_t grad_weight_scratch(const Conv2dParams& p) {
+  const ConvWay way = plan_direct_grad_weight<T>(p).way;
+  if (way == ConvWay::filter_rows) return few_channels_grad_weight_scratch<T>(p);
+  const int64_t pixels = p.n * p.oh * p.ow;
+  const int64_t rows = p.window.kh * p.window.kw * (p.c / p.groups);
+  const int64_t columns = p.o / p.groups;
+  const int64_t parts = pixel_parts(pixels, rows * columns * static_cast<int64_t>(sizeof(T)));
+  if (way == ConvWay::turned_product) {
+    const TurnedProduct<T> product(p);
+    const MatrixB<T> b = right_matrix<T>(1, product.part_steps, product.n, product.n);
+    return buffer_bytes<T>(product.m * product.ld) + buffer_bytes<T>(product.sums_size()) +
+           RowsCut<T>(product.m, b, false).scratch();
+  }
+  return buffer_bytes<T>(Windows<T>::storage_size(p)) +
+         PanelCut<T>(rows, right_matrix<T>(1, pixels, columns, p.o), parts).scratch();
+}
+
+}  // namespace
+
+template <class T>
+int64_t direct_scratch(Conv2dPass pass, const Conv2dParams& p) {
+  if (is_depthwise(p)) return depthwise_scratch<T>(pass, p);
+  return pass == Conv2dPass::forward      ? forward_scratch<T>(p)
+         : pass == Conv2dPass::grad_input ? grad_input_scratch<T>(p)
+                                          : grad_weight_scratch<T>(p);
+}
+
 #define SIXLOOP_INSTANTIATE(T)                                                                   \
+  template WayPlan plan_direct<T>(Conv2dPass, const Conv2dParams&);                              \
+  template int64_t direct_scratch<T>(Conv2dPass, const Conv2dParams&);                           \
   template WayPlan plan_direct_forward<T>(const Conv2dParams&);                                  \
   template WayPlan plan_direct_grad_input<T>(const Conv2dParams&);                               \
   template WayPlan plan_direct_grad_weight<T>(const Conv2dParams&);                              \

@@ -31,6 +31,13 @@ void few_channels_forward(const Kernel& strip, const Conv2dParams& p, const Wind
 }
 
 template <class T>
+int64_t few_channels_grad_weight_scratch(const Conv2dParams& p) {
+  const int64_t size = p.window.kh * p.window.kw * p.c * p.o;
+  const int64_t parts = pixel_parts(p.n * p.oh * p.ow, size * static_cast<int64_t>(sizeof(T)));
+  return buffer_bytes<T>(Windows<T>::storage_size(p)) + (parts > 1 ? buffer_bytes<T>(parts * size) : 0);
+}
+
+template <class T>
 void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, T* dw) {
   const int64_t run = windows.run();
   const int64_t m = windows.taps() * run;
@@ -90,6 +97,7 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
 }
 
 #define SIXLOOP_INSTANTIATE(T)                                                                        \
+  template int64_t few_channels_grad_weight_scratch<T>(const Conv2dParams&);                          \
   template void few_channels_forward(const Kernel&, const Conv2dParams&, const Windows<T>&, const T*, \
                                      const Epilogue<T>&, T*);                                         \
   template void few_channels_grad_weight(const Conv2dParams&, const Windows<T>&, const T*, T*);

@@ -53,7 +53,7 @@ Windows<T>::Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps
     if (win.pad_top + win.pad_bottom + win.pad_left + win.pad_right > 0) {
       h_ = p.h + win.pad_top + win.pad_bottom;
       w_ = p.w + win.pad_left + win.pad_right;
-      storage_.emplace(Shape{p.n, h_, w_, p.c}.size());
+      storage_.emplace(storage_size(p, kind));
       copy_padded(x, p, storage_->get());
       x_ = storage_->get();
       top_ = left_ = 0;
@@ -62,13 +62,21 @@ Windows<T>::Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps
     taps_ = win.kh * win.kw;
     run_ = channels;
     x_ += group * channels;
-    storage_.emplace(std::max<int64_t>(run_, 1));
+    storage_.emplace(storage_size(p, kind));
     std::fill(storage_->get(), storage_->get() + run_, T{0});
   }
   for (int64_t tap = 0; tap < taps_; ++tap) {
     tap_h_.push_back((rows_ ? tap : tap / win.kw) * win.dilation_h - top_);
     tap_w_.push_back((rows_ ? 0 : tap % win.kw * win.dilation_w) - left_);
   }
+}
+
+template <class T>
+int64_t Windows<T>::storage_size(const Conv2dParams& p, WindowTaps kind) {
+  const Window& win = p.window;
+  if (kind != WindowTaps::automatic || !reads_filter_rows(p)) return std::max<int64_t>(p.c / p.groups, 1);
+  if (win.pad_top + win.pad_bottom + win.pad_left + win.pad_right == 0) return 0;
+  return Shape{p.n, p.h + win.pad_top + win.pad_bottom, p.w + win.pad_left + win.pad_right, p.c}.size();
 }
 
 template <class T>

@@ -25,6 +25,9 @@ class Windows {
   // WindowTaps::offsets: a tap is a filter offset in any case.
   Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps kind = WindowTaps::automatic);
 
+  // Elements of the padded copy, or of the zeros, that it holds.
+  static int64_t storage_size(const Conv2dParams& p, WindowTaps kind = WindowTaps::automatic);
+
   int64_t taps() const { return taps_; }
   int64_t run() const { return run_; }
 

@@ -149,7 +149,29 @@ void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   }
 }
 
+template <class T>
+int64_t im2col_scratch(Conv2dPass pass, const Conv2dParams& p) {
+  const int64_t steps = window_size(p);
+  const int64_t rows = p.n * p.oh * p.ow;
+  const int64_t matrix = buffer_bytes<T>(std::max<int64_t>(1, Shape{rows, steps}.size()));
+  MatrixB<T> b = group_weights<T>(p, nullptr, 0, steps);
+  int64_t product = 0;
+  if (pass == Conv2dPass::forward) {
+    product = RowsCut<T>(rows, b, false).scratch();
+  } else if (pass == Conv2dPass::grad_input) {
+    b.kc = p.o / p.groups;
+    b.n = steps;
+    b.transposed = true;
+    return matrix + RowsCut<T>(rows, b, false).scratch();
+  } else {
+    b.kc = rows;
+    product = PanelCut<T>(steps, b, pixel_parts(rows, steps * b.n * static_cast<int64_t>(sizeof(T)))).scratch();
+  }
+  return matrix + std::max(product, buffer_bytes<T>(Windows<T>::storage_size(p)));
+}
+
 #define SIXLOOP_INSTANTIATE(T)                                                                   \
+  template int64_t im2col_scratch<T>(Conv2dPass, const Conv2dParams&);                           \
   template WayPlan plan_im2col<T>(Conv2dPass, const Conv2dParams&);                              \
   template void write_windows(const Conv2dParams&, const T*, int64_t, T*, int64_t);              \
   template void add_col2im(const Conv2dParams&, const T*, int64_t, T*);                          \

@@ -12,7 +12,7 @@ struct Planes {
   Buffer<T> data;
 
   Planes(const T* x, int64_t n, int64_t c, int64_t x_h, int64_t x_w, const Window& win)
-      : h(x_h), w(win.pad_left + x_w + win.pad_right), data(Shape{n * c, h, w}.size() + kOverrun) {
+      : h(x_h), w(win.pad_left + x_w + win.pad_right), data(size(n, c, x_h, x_w, win)) {
     T* end = data.get() + n * c * h * w;
     std::fill(end, end + kOverrun, T{0});
     parallel_for(n, [&](int64_t image) {
@@ -26,6 +26,10 @@ struct Planes {
         }
       }
     });
+  }
+
+  static int64_t size(int64_t n, int64_t c, int64_t h, int64_t w, const Window& win) {
+    return Shape{n * c, h, win.pad_left + w + win.pad_right}.size() + kOverrun;
   }
 
   // A tile's last vectors may begin inside the last plane and end this far behind it.
@@ -57,6 +61,16 @@ bool planar_forward_pays(const Conv2dParams& p) {
   const Window& win = p.window;
   return p.groups == 1 && win.stride_h == 1 && win.stride_w == 1 && p.o <= 6 && p.c <= 16 && p.ow >= 8 &&
          win.kh * win.kw > 1;
+}
+
+template <class T>
+int64_t planar_scratch(const Conv2dParams& p) {
+  const Kernel& row = select_planar<T>(p.o, p.ow);
+  const int64_t steps = p.window.kh * p.window.kw * p.c;
+  const int64_t filters = ceil_div(p.o, row.facts.mr) * row.facts.mr;
+  return buffer_bytes<T>(Planes<T>::size(p.n, p.c, p.h, p.w, p.window)) + buffer_bytes<T>(filters * steps) +
+         buffer_bytes<int64_t>(steps) + PaddedBias<T>::scratch(filters) +
+         task_bytes(p.n, buffer_bytes<T>(row.facts.mr * row.facts.nr));
 }
 
 template <class T>
@@ -114,6 +128,7 @@ void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
 }
 
 #define SIXLOOP_INSTANTIATE(T)                               \
+  template int64_t planar_scratch<T>(const Conv2dParams&);   \
   template const Kernel& select_planar<T>(int64_t, int64_t); \
   template void planar_forward(const Conv2dParams&, const T*, const T*, const Epilogue<T>&, T*);
 SIXLOOP_INSTANTIATE(float)

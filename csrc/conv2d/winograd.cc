@@ -68,6 +68,9 @@ struct Products {
 
   Products(const Tiling& tiling, int64_t tiles, int64_t channels)
       : ld(padded<T>(channels)), step(tiles * ld), data(tiling.products * step) {}
+  static int64_t scratch(const Tiling& tiling, int64_t tiles, int64_t channels) {
+    return buffer_bytes<T>(tiling.products * tiles * padded<T>(channels));
+  }
   T* matrix(int64_t product) { return data.get() + product * step; }
 };
 
@@ -227,6 +230,98 @@ void forward_by_panels(const Kernels3x3<T>& kernels, const Conv2dParams& p, cons
 // Bytes of products that go through the caches between two passes of all threads.
 constexpr int64_t kBlockBytes = 8 << 20;
 
+enum class WinogradCut { panels, tasks, passes };
+
+// How the tiles of a convolution are cut: into panels of outputs, forward_by_panels(); into tasks, each with a block of
+// tiles that it takes through all three passes in its second-level cache, if that has room for enough of them to make
+// the filters' passage worth while; else into blocks between whose passes the threads meet.
+template <class T>
+struct ForwardCut {
+  WinogradCut cut;
+  int64_t block = 0;         // tiles
+  int64_t filter_step = 0;   // elements of all filters of one product, [panels][c][nr]
+  int64_t filters_size = 0;  // elements of all transformed filters
+
+  ForwardCut(const Kernels3x3<T>& kernels, const Conv2dParams& p, const Tiling& tiling) {
+    const int64_t mr = kernels.mr();
+    const int64_t nr = kernels.nr();
+    const int64_t panel_bytes = tiling.products * p.c * nr * static_cast<int64_t>(sizeof(T));
+    if (few_tiles(tiling.count, 3 * nr, p.o, nr) && panel_bytes <= l2_bytes()) {
+      cut = WinogradCut::panels;
+      return;
+    }
+    filter_step = padded<T>(ceil_div(p.o, nr) * p.c * nr);
+    filters_size = tiling.products * filter_step + p.c;  // the last prefetch may reach this far beyond
+    const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
+    const int64_t in_cache = l2_bytes() / 2 / tile_bytes / mr * mr;
+    if (in_cache >= 2 * mr) {
+      cut = WinogradCut::tasks;
+      block = std::min(in_cache, ceil_div(ceil_div(tiling.count, kTasks), mr) * mr);
+      return;
+    }
+    cut = WinogradCut::passes;
+    const int64_t most = std::max(mr, kBlockBytes / tile_bytes / mr * mr);
+    const int64_t blocks = ceil_div(tiling.count, most);
+    block = std::min(tiling.count, ceil_div(ceil_div(tiling.count, blocks), mr) * mr);
+  }
+};
+
+// The cut of the weight gradient: with few tiles into panels of outputs, else into blocks of tiles.
+template <class T>
+struct GradWeightCut {
+  bool panels;
+  int64_t block;      // tiles
+  int64_t step;       // elements of one product's sums
+  int64_t sums_size;  // of a panel, or of all outputs
+
+  GradWeightCut(const Conv2dParams& p, const Tiling& tiling, int64_t nr)
+      : panels(few_tiles(tiling.count, nr * 3 / 2, p.o, nr)),
+        block(tiling.count),
+        step(padded<T>(p.c * (panels ? nr : p.o))),
+        sums_size(tiling.products * step) {
+    if (panels) return;
+    const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
+    block = ceil_div(tiling.count, ceil_div(tiling.count, std::max<int64_t>(16, kBlockBytes / tile_bytes)));
+  }
+};
+
+// The input gradient as a convolution of dy: with the filters turned by 180 degrees and the channels exchanged.
+Conv2dParams turned_params(const Conv2dParams& p) {
+  Conv2dParams q{p.n, p.oh, p.ow, p.o, p.h, p.w, p.c, 1, p.window};
+  q.window.pad_top = 2 - p.window.pad_top;
+  q.window.pad_bottom = 2 - p.window.pad_bottom;
+  q.window.pad_left = 2 - p.window.pad_left;
+  q.window.pad_right = 2 - p.window.pad_right;
+  return q;
+}
+
+// Whether the input gradient goes by panels, which saves the copy of all turned filters.
+bool turns_by_panels(const Conv2dParams& turned, const Tiling& tiling, int64_t nr) {
+  return turned.c > 0 && few_tiles(tiling.count, 3 * nr, turned.o, nr);
+}
+
+// Bytes that forward_by_panels() takes.
+template <class T>
+int64_t panels_scratch(const Conv2dParams& p, const Tiling& tiling, int64_t nr, bool scratch_needed) {
+  const int64_t task = buffer_bytes<T>(tiling.products * padded<T>(p.c * nr)) +
+                       buffer_bytes<T>(scratch_needed ? 9 * p.c * nr : 1) + buffer_bytes<T>(nr) +
+                       Products<T>::scratch(tiling, tiling.count, nr);
+  return buffer_bytes<T>(p.c) + Products<T>::scratch(tiling, tiling.count, p.c) + task_bytes(ceil_div(p.o, nr), task);
+}
+
+template <class T>
+int64_t forward_scratch(const Conv2dParams& p, int64_t side) {
+  const Tiling tiling(p, side);
+  const Kernels3x3<T> kernels(tiling, p.o);
+  const ForwardCut<T> cut(kernels, p, tiling);
+  if (cut.cut == WinogradCut::panels) return panels_scratch<T>(p, tiling, kernels.nr(), false);
+  const int64_t products = Products<T>::scratch(tiling, cut.block, p.c) + Products<T>::scratch(tiling, cut.block, p.o);
+  const int64_t sink = buffer_bytes<T>(p.o);
+  return buffer_bytes<T>(p.c) + buffer_bytes<T>(cut.filters_size) +
+         (cut.cut == WinogradCut::tasks ? task_bytes(ceil_div(tiling.count, cut.block), products + sink)
+                                        : products + task_bytes(cut.block, sink));
+}
+
 }  // namespace
 
 const char* winograd_refusal(const Conv2dParams& p) {
@@ -284,19 +379,16 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
   if (p.c == 0) return direct_forward(p, x, w, epilogue, y);  // sums without terms
   const Tiling tiling(p, side);
   const Kernels3x3<T> kernels(tiling, p.o);
-  const int64_t mr = kernels.mr();
   const int64_t nr = kernels.nr();
-  const int64_t panel_bytes = tiling.products * p.c * nr * static_cast<int64_t>(sizeof(T));
-  if (few_tiles(tiling.count, 3 * nr, p.o, nr) && panel_bytes <= l2_bytes()) {
+  const ForwardCut<T> cut(kernels, p, tiling);
+  if (cut.cut == WinogradCut::panels) {
     return forward_by_panels(kernels, p, tiling, x, epilogue, y, false,
                              [&](int64_t j, int64_t, T*) { return FilterView<T>{w + j, p.c * p.o, p.o}; });
   }
   const Tiles<T> tiles(p, tiling, kernels.transform, x, epilogue, y);
 
-  // All filters at once, [products][panels][c][nr].
-  const int64_t panels = ceil_div(p.o, nr);
-  const int64_t step = padded<T>(panels * p.c * nr);
-  Buffer<T> filters(tiling.products * step + p.c);  // the last prefetch may reach this far beyond
+  const int64_t step = cut.filter_step;
+  Buffer<T> filters(cut.filters_size);
   parallel_ranges(p.c, std::max<int64_t>(1, 4096 / p.o), [&](int64_t begin, int64_t end) {
     const Multiplier<T> shape(kernels, tiling, p.c);
     for (int64_t j = 0; j < p.o; j += nr) {
@@ -311,12 +403,8 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
     }
   };
 
-  // A task takes a block of tiles through all three passes in its second-level cache, if that has room for enough of
-  // them to make the filters' passage worth while. Else the threads meet after each pass.
-  const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
-  const int64_t in_cache = l2_bytes() / 2 / tile_bytes / mr * mr;
-  if (in_cache >= 2 * mr) {
-    const int64_t block = std::min(in_cache, ceil_div(ceil_div(tiling.count, kTasks), mr) * mr);
+  const int64_t block = cut.block;
+  if (cut.cut == WinogradCut::tasks) {
     parallel_for(ceil_div(tiling.count, block), [&](int64_t task) {
       Multiplier<T> multiplier(kernels, tiling, p.c);
       const int64_t begin = task * block;
@@ -329,9 +417,6 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
     });
     return;
   }
-  const int64_t most = std::max(mr, kBlockBytes / tile_bytes / mr * mr);
-  const int64_t blocks = ceil_div(tiling.count, most);
-  const int64_t block = std::min(tiling.count, ceil_div(ceil_div(tiling.count, blocks), mr) * mr);
   Products<T> v(tiling, block, p.c), sums(tiling, block, p.o);
   for (int64_t begin = 0; begin < tiling.count; begin += block) {
     const int64_t rows = std::min(block, tiling.count - begin);
@@ -349,12 +434,7 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
 
 template <class T>
 void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const T* w, T* dx) {
-  // A convolution of dy with the filters turned by 180 degrees and the channels exchanged.
-  Conv2dParams q{p.n, p.oh, p.ow, p.o, p.h, p.w, p.c, 1, p.window};
-  q.window.pad_top = 2 - p.window.pad_top;
-  q.window.pad_bottom = 2 - p.window.pad_bottom;
-  q.window.pad_left = 2 - p.window.pad_left;
-  q.window.pad_right = 2 - p.window.pad_right;
+  const Conv2dParams q = turned_params(p);
   // Filters [8 - k][o] of input channels [j, j + columns), at to + ((8 - k) * o + o) * ld.
   const auto turn = [&](int64_t k, int64_t j, int64_t columns, T* to, int64_t ld) {
     constexpr int64_t kSquare = 16;  // rows and columns that stay in the first-level cache while they are exchanged
@@ -369,8 +449,7 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
   const Tiling tiling(q, side);
   const Kernels3x3<T> kernels(tiling, q.o);
   const int64_t nr = kernels.nr();
-  // Here it also saves the copy of all turned filters.
-  if (q.c > 0 && few_tiles(tiling.count, 3 * nr, q.o, nr)) {
+  if (turns_by_panels(q, tiling, nr)) {
     return forward_by_panels(kernels, q, tiling, dy, Epilogue<T>{}, dx, true,
                              [&](int64_t j, int64_t columns, T* scratch) {
                                for (int64_t k = 0; k < 9; ++k) turn(k, j, columns, scratch, nr);
@@ -425,14 +504,15 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
     transform({WinogradTransform::grad_filter, columns, nullptr, results, sums, step, nullptr, false});
   };
 
-  if (few_tiles(tiling.count, nr * 3 / 2, p.o, nr)) {
+  const GradWeightCut<T> cut(p, tiling, nr);
+  const int64_t step = cut.step;
+  if (cut.panels) {
     Products<T> v(tiling, tiling.count, p.c), d(tiling, tiling.count, p.o);
     parallel_for(tiling.count, [&](int64_t t) { read(t, t, v, d); });
     parallel_for(ceil_div(p.o, nr), [&](int64_t task) {
       const int64_t j = task * nr;
       const int64_t columns = std::min(nr, p.o - j);
-      const int64_t step = padded<T>(p.c * nr);
-      Buffer<T> sums(tiling.products * step);
+      Buffer<T> sums(cut.sums_size);
       for (int64_t k = 0; k < tiling.products; ++k) {
         multiply(k, tiling.count, v, d, j, columns, false, sums.get() + k * step, nr);
       }
@@ -441,11 +521,8 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
     return;
   }
   // The terms of an element are added tile after tile: blocks of tiles continue its accumulator.
-  const int64_t step = padded<T>(p.c * p.o);
-  Buffer<T> sums(tiling.products * step);
-  const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
-  const int64_t blocks = ceil_div(tiling.count, std::max<int64_t>(16, kBlockBytes / tile_bytes));
-  const int64_t block = ceil_div(tiling.count, blocks);
+  const int64_t block = cut.block;
+  Buffer<T> sums(cut.sums_size);
   Products<T> v(tiling, block, p.c), d(tiling, block, p.o);
   for (int64_t begin = 0; begin < tiling.count; begin += block) {
     const int64_t rows = std::min(block, tiling.count - begin);
@@ -461,7 +538,26 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   });
 }
 
+template <class T>
+int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
+  if (pass == Conv2dPass::forward) return p.c == 0 ? 0 : forward_scratch<T>(p, side);
+  if (pass == Conv2dPass::grad_input) {
+    const Conv2dParams q = turned_params(p);
+    const Tiling tiling(q, side);
+    const int64_t nr = Kernels3x3<T>(tiling, q.o).nr();
+    if (turns_by_panels(q, tiling, nr)) return panels_scratch<T>(q, tiling, nr, true);
+    return buffer_bytes<T>(9 * p.c * p.o) + forward_scratch<T>(q, side);
+  }
+  const Tiling tiling(p, side);
+  const int64_t nr = select_tile<GemmColumns, T>(p.c, p.o).facts.nr;
+  const GradWeightCut<T> cut(p, tiling, nr);
+  const int64_t sums = buffer_bytes<T>(cut.sums_size);
+  return buffer_bytes<T>(p.c) + buffer_bytes<T>(p.o) + Products<T>::scratch(tiling, cut.block, p.c) +
+         Products<T>::scratch(tiling, cut.block, p.o) + (cut.panels ? task_bytes(ceil_div(p.o, nr), sums) : sums);
+}
+
 #define SIXLOOP_INSTANTIATE(T)                                                                              \
+  template int64_t winograd_scratch<T>(Conv2dPass, const Conv2dParams&, int64_t);                           \
   template WayPlan plan_winograd<T>(Conv2dPass, const Conv2dParams&, int64_t);                              \
   template void winograd_forward(const Conv2dParams&, int64_t, const T*, const T*, const Epilogue<T>&, T*); \
   template void winograd_grad_input(const Conv2dParams&, int64_t, const T*, const T*, T*);                  \

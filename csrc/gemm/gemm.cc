@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <stdexcept>
 
 #include "base/transpose.h"
 #include "base/validate.h"
@@ -20,6 +21,11 @@ const Kernel kKernels[] = {
 // serve at least this many columns.
 constexpr int64_t kFarRows = 8192;
 constexpr int64_t kColumnsThatPayCopies = 256;
+
+template <class T>
+bool far_rows(int64_t lda, int64_t n) {
+  return lda * static_cast<int64_t>(sizeof(T)) >= kFarRows && n >= kColumnsThatPayCopies;
+}
 
 // So few rows are multiplied by gemm_vector, which copies nothing: 1x400x120 takes 3 microseconds instead of 8. A task
 // has a stretch of B's rows.
@@ -162,6 +168,37 @@ GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool transpose_a, bool trans
   });
 }
 
+int64_t gemm_scratch(int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b, DType dtype) {
+  const GemmPlan plan = plan_gemm(m, n, k, transpose_a, transpose_b, dtype);
+  return dispatch_floating(dtype, [&](auto t) -> int64_t {
+    using T = decltype(t);
+    const auto right = [](int64_t columns, int64_t steps, bool transposed) {
+      MatrixB<T> b;
+      b.tap_data = {nullptr};
+      b.kc = steps;
+      b.n = columns;
+      b.ld = transposed ? steps : columns;
+      b.transposed = transposed;
+      return b;
+    };
+    switch (plan.way) {
+      case GemmWay::panels:
+        return PanelCut<T>(m, right(n, k, transpose_b), 1).scratch();
+      case GemmWay::strips:
+        return strips_scratch(*plan.kernel, right(n, k, transpose_b), m <= kMostRows);
+      case GemmWay::turned_strips:
+        return buffer_bytes<T>(m * k) + strips_scratch(*plan.kernel, right(n, k, transpose_b), m <= kMostRows);
+      case GemmWay::turned_rows:
+        return buffer_bytes<T>(n * m) + RowsCut<T>(n, right(m, k, true), false).scratch();
+      case GemmWay::vectors:
+        return 0;
+      case GemmWay::rows:
+        return RowsCut<T>(m, right(n, k, transpose_b), far_rows<T>(k, n)).scratch();
+    }
+    throw std::logic_error("unknown way");
+  });
+}
+
 const char* name_of(GemmWay way) {
   constexpr const char* kNames[] = {
       "packed panels",      "product by strips",        "product by strips, left matrix turned",
@@ -218,13 +255,13 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
     } else if (plan.way == GemmWay::vectors) {
       gemm_few_rows(*plan.kernel, m, n, k, left, b.data<T>(), epilogue, out);
     } else {
-      const bool far = lda * static_cast<int64_t>(sizeof(T)) >= kFarRows && n >= kColumnsThatPayCopies;
-      gemm_rows_loops(m, right, epilogue, far, [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {
-        for (int64_t i = 0; i < count; ++i) {
-          rows[i] = left + (row + i) * lda;
-          outs[i] = out + (row + i) * n;
-        }
-      });
+      gemm_rows_loops(m, right, epilogue, far_rows<T>(lda, n),
+                      [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {
+                        for (int64_t i = 0; i < count; ++i) {
+                          rows[i] = left + (row + i) * lda;
+                          outs[i] = out + (row + i) * n;
+                        }
+                      });
     }
   });
   return c;

@@ -21,5 +21,7 @@ struct GemmPlan {
 };
 GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b, DType dtype);
 const char* name_of(GemmWay way);
+// Bytes that the product takes from the allocator besides its result, at most, with the present number of threads.
+int64_t gemm_scratch(int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b, DType dtype);
 
 }  // namespace sixloop

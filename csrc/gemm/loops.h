@@ -159,6 +159,7 @@ class PaddedBias {
     std::fill(copy_->get() + n, copy_->get() + padded, T{0});
   }
   const T* at(int64_t j) const { return copy_ ? copy_->get() + j : nullptr; }
+  static int64_t scratch(int64_t padded) { return buffer_bytes<T>(padded); }
 
  private:
   std::optional<Buffer<T>> copy_;
@@ -202,6 +203,70 @@ class TileRunner {
   alignas(64) T edge_[kMaxMr * kMaxNr] = {};
 };
 
+// What pointers to the rows of a small task lie in, on its stack.
+constexpr int64_t kInlinePointers = 256;
+
+// How gemm_rows_loops() cuts a product into tasks and blocks, and what its buffers hold.
+template <class T>
+struct RowsCut {
+  const Kernel& row;
+  int64_t mr, nr;
+  int64_t panels, m_tiles, taps;
+  bool pack_in_task;  // with few rows B is read about once: each task packs the panels it uses
+  bool streams;       // B comes from memory as it lies
+  bool in_place;      // rows of B that fill whole panels are used as they lie: packing would not pay
+  bool compact_rows;
+  bool whole_panels;
+  std::vector<KBlock> blocks;
+  int64_t longest = 0;  // steps of a block
+  TaskGrid grid;
+  int64_t m_tasks, n_tasks;
+  int64_t panels_per_pack;
+  int64_t packed_size = 0;  // elements of all of B, packed once
+
+  RowsCut(int64_t m, const MatrixB<T>& b, bool compact)
+      : row(select_tile<GemmRows, T>(m, b.n)), mr(row.facts.mr), nr(row.facts.nr) {
+    panels = ceil_div(b.n, nr);
+    m_tiles = ceil_div(m, mr);
+    taps = b.taps();
+    compact_rows = compact;
+    whole_panels = b.n % nr == 0;
+    const bool few_tiles = m_tiles <= kFewTiles;
+    const bool small_b = m <= kMostRows && !b.transposed && is_small(b);
+    pack_in_task = few_tiles || small_b;
+    streams = m_tiles <= kStreamTiles && !b.transposed && !small_b;
+    in_place = small_b || streams;
+    blocks = k_blocks(taps, b.kc, streams ? stream_steps(m_tiles) : kBlockSteps);
+    for (const KBlock& block : blocks) longest = std::max(longest, block.taps * block.kc);
+    const int64_t most_tasks = streams ? std::clamp<int64_t>(b.n / kStreamColumns, 4, 16) : kTasks;
+    grid = few_tiles && !small_b ? TaskGrid{m_tiles, ceil_div(panels, most_tasks)}
+                                 : task_grid<T>(m_tiles, mr, panels, nr, b.steps(), compact);
+    m_tasks = ceil_div(m_tiles, grid.tiles);
+    n_tasks = ceil_div(panels, grid.panels);
+    panels_per_pack = kPackedColumns / nr;
+    // The last prefetch may reach one block beyond the last panel.
+    if (!pack_in_task) packed_size = panels * b.steps() * nr + kBlockSteps * nr;
+  }
+
+  // Elements of B that a task with so many panels packs at a time.
+  int64_t panel_size(int64_t task_panels) const {
+    if (!pack_in_task || (in_place && whole_panels)) return 0;
+    return longest * nr * (in_place ? 1 : std::min(panels_per_pack, task_panels));
+  }
+  // Between copied rows of A: one cache line over the block's length spreads them over the cache sets.
+  int64_t ld_copy() const { return longest + 64 / static_cast<int64_t>(sizeof(T)); }
+
+  // Bytes that a call takes from the allocator, at most.
+  int64_t scratch() const {
+    const int64_t rows = grid.tiles * mr;
+    int64_t task = buffer_bytes<T>(panel_size(grid.panels));
+    if (rows * taps > kInlinePointers) task += buffer_bytes<T*>(rows * taps);
+    if (rows > kInlinePointers) task += buffer_bytes<T*>(rows);
+    if (compact_rows) task += buffer_bytes<T>(rows * ld_copy()) + buffer_bytes<T*>(rows);
+    return buffer_bytes<T>(packed_size) + PaddedBias<T>::scratch(panels * nr) + task_bytes(m_tasks * n_tasks, task);
+  }
+};
+
 // C = A B where the rows of A are given by pointers. fill(row, count, mr, a, c) writes, for the i-th of rows
 // [row, row + count), the pointer to tap t to a[(i / mr * taps + t) * mr + i % mr] and the start of its output row
 // to c[i].
@@ -210,37 +275,23 @@ class TileRunner {
 // that they share cache sets and pages.
 template <class T, class Fill>
 void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue, bool compact_rows, const Fill& fill) {
-  const Kernel& row = select_tile<GemmRows, T>(m, b.n);
-  const int64_t mr = row.facts.mr;
-  const int64_t nr = row.facts.nr;
-  const auto kernel = function_of<GemmRows, T>(row);
+  const RowsCut<T> cut(m, b, compact_rows);
+  const int64_t mr = cut.mr;
+  const int64_t nr = cut.nr;
+  const auto kernel = function_of<GemmRows, T>(cut.row);
   const int64_t taps = b.taps();
-  const int64_t panels = ceil_div(b.n, nr);
-  const int64_t m_tiles = ceil_div(m, mr);
+  const int64_t panels = cut.panels;
+  const std::vector<KBlock>& blocks = cut.blocks;
+  const bool pack_in_task = cut.pack_in_task;
+  const int64_t tiles_per_task = cut.grid.tiles;
+  const int64_t panels_per_task = cut.grid.panels;
+  const int64_t panels_per_pack = cut.panels_per_pack;
   const PaddedBias<T> bias(epilogue.bias, b.n, panels * nr);
   const bool relu = epilogue.activation == Activation::relu;
 
-  // With few rows B is read about once: each task packs the panels it uses. Else B is packed once, unless it is small.
-  const bool few_tiles = m_tiles <= kFewTiles;
-  const bool small_b = m <= kMostRows && !b.transposed && is_small(b);
-  const bool pack_in_task = few_tiles || small_b;
-  const bool streams = m_tiles <= kStreamTiles && !b.transposed && !small_b;
-  const std::vector<KBlock> blocks = k_blocks(taps, b.kc, streams ? stream_steps(m_tiles) : kBlockSteps);
-  const int64_t most_tasks = streams ? std::clamp<int64_t>(b.n / kStreamColumns, 4, 16) : kTasks;
-  const TaskGrid grid = few_tiles && !small_b ? TaskGrid{m_tiles, ceil_div(panels, most_tasks)}
-                                              : task_grid<T>(m_tiles, mr, panels, nr, b.steps(), compact_rows);
-  const int64_t tiles_per_task = grid.tiles;
-  const int64_t panels_per_task = grid.panels;
-  const int64_t m_tasks = ceil_div(m_tiles, tiles_per_task);
-  const int64_t n_tasks = ceil_div(panels, panels_per_task);
-
-  const int64_t panels_per_pack = kPackedColumns / nr;
-  // Rows of B that fill whole panels are used as they lie where packing would not pay.
-  const bool in_place = small_b || streams;
   std::optional<Buffer<T>> packed;
   if (!pack_in_task) {
-    // The last prefetch may reach one block beyond the last panel.
-    packed.emplace(panels * b.steps() * nr + kBlockSteps * nr);
+    packed.emplace(cut.packed_size);
     const int64_t steps = b.steps();
     parallel_for(ceil_div(panels, panels_per_pack) * static_cast<int64_t>(blocks.size()), [&](int64_t task) {
       const KBlock& block = blocks[static_cast<size_t>(task) % blocks.size()];
@@ -250,18 +301,16 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
              packed->get() + (panel * steps + block.tap * b.kc + block.k) * nr);
     });
   }
-  int64_t longest = 0;
-  for (const KBlock& block : blocks) longest = std::max(longest, block.taps * block.kc);
 
-  parallel_for(m_tasks * n_tasks, [&](int64_t task) {
-    const int64_t tile_begin = task % m_tasks * tiles_per_task;
-    const int64_t tile_end = std::min(m_tiles, tile_begin + tiles_per_task);
-    const int64_t panel_begin = task / m_tasks * panels_per_task;
+  parallel_for(cut.m_tasks * cut.n_tasks, [&](int64_t task) {
+    const int64_t tile_begin = task % cut.m_tasks * tiles_per_task;
+    const int64_t tile_end = std::min(cut.m_tiles, tile_begin + tiles_per_task);
+    const int64_t panel_begin = task / cut.m_tasks * panels_per_task;
     const int64_t panel_end = std::min(panels, panel_begin + panels_per_task);
     const int64_t tiles = tile_end - tile_begin;
 
-    SmallBuffer<const T*, 256> a(tiles * taps * mr);
-    SmallBuffer<T*, 256> c(tiles * mr);
+    SmallBuffer<const T*, kInlinePointers> a(tiles * taps * mr);
+    SmallBuffer<T*, kInlinePointers> c(tiles * mr);
     const int64_t task_rows = std::min(m - tile_begin * mr, tiles * mr);
     fill(tile_begin * mr, task_rows, mr, a.get(), c.get());
     if (const int64_t live = task_rows - (tiles - 1) * mr; live < mr) {
@@ -271,10 +320,8 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
       }
     }
     std::optional<Buffer<T>> panel_buffer;
-    const int64_t packed_panels = in_place ? 1 : std::min(panels_per_pack, panel_end - panel_begin);
-    if (pack_in_task && !(in_place && b.n % nr == 0)) panel_buffer.emplace(longest * packed_panels * nr);
-    // A distance of one cache line over the block's length spreads the rows over the cache sets.
-    const int64_t ld_copy = longest + 64 / static_cast<int64_t>(sizeof(T));
+    if (cut.panel_size(panel_end - panel_begin) > 0) panel_buffer.emplace(cut.panel_size(panel_end - panel_begin));
+    const int64_t ld_copy = cut.ld_copy();
     std::optional<Buffer<T>> row_buffer;
     std::optional<Buffer<const T*>> row_copies;
     if (compact_rows) {
@@ -306,7 +353,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
         tile.ldb = nr;
         if (!pack_in_task) {
           tile.b = packed->get() + (panel * b.steps() + block.tap * b.kc + block.k) * nr;
-        } else if (in_place && columns == nr) {
+        } else if (cut.in_place && columns == nr) {
           tile.b = b.tap_data[static_cast<size_t>(block.tap)] + block.k * b.ld + j;
           tile.ldb = b.ld;
         } else {
@@ -329,7 +376,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
         }
         int64_t next_size = block.taps * block.kc * nr;
         tile.next_step = next != nullptr ? ceil_div(nr, tiles) : 0;
-        if (streams && block.taps == 1) {
+        if (cut.streams && block.taps == 1) {
           // What lies kStreamAhead further along the rows of B; at their end, of the next rows.
           const int64_t ahead = (panel - panel_begin) * nr + kStreamAhead;
           const int64_t length = (panel_end - panel_begin) * nr;
@@ -373,6 +420,19 @@ struct Strip {
   T* c;
 };
 
+template <class T>
+bool strips_read_in_place(const Kernel& row, const MatrixB<T>& b, bool few_rows) {
+  return few_rows && !b.transposed && b.n % row.facts.nr == 0 && is_small(b);
+}
+
+// Bytes that gemm_strip_loops() takes from the allocator, at most.
+template <class T>
+int64_t strips_scratch(const Kernel& row, const MatrixB<T>& b, bool few_rows) {
+  const int64_t columns = ceil_div(b.n, row.facts.nr) * row.facts.nr;
+  return PaddedBias<T>::scratch(columns) +
+         (strips_read_in_place(row, b, few_rows) ? 0 : buffer_bytes<T>(columns * b.kc));
+}
+
 // C = A B by strips of dense rows of C: strip(i) is the i-th of `strips`, none shorter than the kernel's tile. A's rows
 // lie a_step apart, their `taps` stretches of `run` elements a_tap; b has one tap. few_rows: at most kMostRows of them.
 //
@@ -386,7 +446,7 @@ void gemm_strip_loops(const Kernel& row, int64_t strips, int64_t taps, int64_t r
   const int64_t nr = row.facts.nr;
   const int64_t panels = ceil_div(b.n, nr);
   const int64_t panels_per_pack = kPackedColumns / nr;
-  const bool in_place = few_rows && !b.transposed && b.n % nr == 0 && is_small(b);
+  const bool in_place = strips_read_in_place(row, b, few_rows);
   std::optional<Buffer<T>> packed;
   if (!in_place) {
     packed.emplace(panels * b.kc * nr);
@@ -461,37 +521,72 @@ void add_parts(int64_t parts, int64_t m, int64_t n, const T* sums, T* c, int64_t
   });
 }
 
+// How gemm_panel_loops() cuts a product into tasks, and what its buffers hold.
+template <class T>
+struct PanelCut {
+  const Kernel& row;
+  int64_t mr, nr;
+  int64_t panels, m_tiles;
+  int64_t parts, part_steps;
+  int64_t tiles_per_task, m_tasks;
+  int64_t panels_per_task, n_tasks;
+  int64_t sums_size;  // elements of the sums of all parts
+
+  PanelCut(int64_t m, const MatrixB<T>& b, int64_t parts_of_sum)
+      : row(select_tile<GemmPanel, T>(m, b.n)), mr(row.facts.mr), nr(row.facts.nr), parts(parts_of_sum) {
+    panels = ceil_div(b.n, nr);
+    m_tiles = ceil_div(m, mr);
+    part_steps = ceil_div(b.steps(), parts);
+    tiles_per_task = std::min(
+        m_tiles, std::max<int64_t>(std::min(ceil_div(kPanelRows, mr), ceil_div(m_tiles * parts, kPanelTasks)), 1));
+    m_tasks = ceil_div(m_tiles, tiles_per_task);
+    panels_per_task =
+        m_tasks * parts >= kPanelTasks ? panels : ceil_div(panels, ceil_div(kPanelTasks, m_tasks * parts));
+    n_tasks = ceil_div(panels, panels_per_task);
+    sums_size = parts > 1 ? parts * m * b.n : 0;
+  }
+
+  int64_t most_steps() const { return std::min(kPanelSteps, part_steps); }
+  int64_t panels_per_pack() const { return std::min(kPackedColumns / nr, panels_per_task); }
+  // Elements of so many packed tiles of rows, and of the packed panels of B.
+  int64_t rows_size(int64_t tiles) const { return tiles * most_steps() * mr; }
+  int64_t panel_size() const { return most_steps() * nr * panels_per_pack(); }
+
+  // Bytes that a call takes from the allocator, at most.
+  int64_t scratch() const {
+    return buffer_bytes<T>(sums_size) + PaddedBias<T>::scratch(panels * nr) +
+           task_bytes(parts * m_tasks * n_tasks,
+                      buffer_bytes<T>(rows_size(tiles_per_task)) + buffer_bytes<T>(panel_size()));
+  }
+};
+
 // C = A B where pack(row, rows, k, kc, mr, panel) packs rows [row, row + rows) and steps [k, k + kc) of A as
 // pack_a() does; B has one tap, C is dense rows ldc apart. With parts > 1 the steps are cut into that many
 // ranges, each summed on its own and the sums added in order.
 template <class T, class Pack>
 void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue, T* c, int64_t ldc, int64_t parts,
                       const Pack& pack) {
-  const Kernel& row = select_tile<GemmPanel, T>(m, b.n);
-  const int64_t mr = row.facts.mr;
-  const int64_t nr = row.facts.nr;
-  const auto kernel = function_of<GemmPanel, T>(row);
+  const PanelCut<T> cut(m, b, parts);
+  const int64_t mr = cut.mr;
+  const int64_t nr = cut.nr;
+  const auto kernel = function_of<GemmPanel, T>(cut.row);
   const int64_t steps = b.steps();
-  const int64_t panels = ceil_div(b.n, nr);
-  const int64_t m_tiles = ceil_div(m, mr);
-  const int64_t part_steps = ceil_div(steps, parts);
+  const int64_t panels = cut.panels;
+  const int64_t m_tasks = cut.m_tasks;
+  const int64_t n_tasks = cut.n_tasks;
+  const int64_t tiles_per_task = cut.tiles_per_task;
+  const int64_t panels_per_task = cut.panels_per_task;
+  const int64_t part_steps = cut.part_steps;
   const PaddedBias<T> bias(epilogue.bias, b.n, panels * nr);
   const bool relu = epilogue.activation == Activation::relu;
 
-  const int64_t tiles_per_task = std::min(
-      m_tiles, std::max<int64_t>(std::min(ceil_div(kPanelRows, mr), ceil_div(m_tiles * parts, kPanelTasks)), 1));
-  const int64_t m_tasks = ceil_div(m_tiles, tiles_per_task);
-  const int64_t panels_per_task =
-      m_tasks * parts >= kPanelTasks ? panels : ceil_div(panels, ceil_div(kPanelTasks, m_tasks * parts));
-  const int64_t n_tasks = ceil_div(panels, panels_per_task);
-
   std::optional<Buffer<T>> sums;
-  if (parts > 1) sums.emplace(parts * m * b.n);
+  if (parts > 1) sums.emplace(cut.sums_size);
 
   parallel_for(parts * m_tasks * n_tasks, [&](int64_t task) {
     const int64_t part = task / (m_tasks * n_tasks);
     const int64_t tile_begin = task % m_tasks * tiles_per_task;
-    const int64_t tile_end = std::min(m_tiles, tile_begin + tiles_per_task);
+    const int64_t tile_end = std::min(cut.m_tiles, tile_begin + tiles_per_task);
     const int64_t panel_begin = task / m_tasks % n_tasks * panels_per_task;
     const int64_t panel_end = std::min(panels, panel_begin + panels_per_task);
     const int64_t tiles = tile_end - tile_begin;
@@ -500,10 +595,10 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
     T* out = parts > 1 ? sums->get() + part * m * b.n : c;
     const int64_t ld_out = parts > 1 ? b.n : ldc;
 
-    const int64_t most_steps = std::min(kPanelSteps, part_steps);
-    Buffer<T> a(tiles * most_steps * mr);
-    const int64_t panels_per_pack = std::min(kPackedColumns / nr, panels_per_task);
-    Buffer<T> panel_buffer(most_steps * nr * panels_per_pack);
+    const int64_t most_steps = cut.most_steps();
+    Buffer<T> a(cut.rows_size(tiles));
+    const int64_t panels_per_pack = cut.panels_per_pack();
+    Buffer<T> panel_buffer(cut.panel_size());
     TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
     GemmTile<T> tile{};
     tile.taps = 1;

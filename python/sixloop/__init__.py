@@ -24,6 +24,7 @@ __all__ = [
     "Tensor",
     "Trainer",
     "__version__",
+    "allocated_bytes",
     "available_isas",
     "batch_invariant",
     "empty",
@@ -190,6 +191,15 @@ def batch_invariant() -> Iterator[None]:
         yield
     finally:
         _core.set_batch_invariant(before)
+
+
+def allocated_bytes(size: int) -> int:
+    """Returns what the allocator takes for an array of so many bytes: at most a quarter more.
+
+    Raises:
+        ValueError, TypeError: a size that is no whole number from 0 to 2**60.
+    """
+    return _core.allocated_bytes(size)
 
 
 def memory_stats() -> dict[str, int]:

@@ -38,12 +38,15 @@ class Plan(NamedTuple):
         method: how the algorithm goes about this shape.
         kernels: their names, <op>_<dtype>_<tile>__<instruction set>; the transform of Winograd's
             tiles comes before the kernel of the product.
+        scratch_bytes: what the op takes from the allocator besides its result, at most, with the
+            present number of threads.
     """
 
     algorithm: str
     reason: str
     method: str
     kernels: tuple[str, ...]
+    scratch_bytes: int
 
 
 def gemm(
@@ -236,8 +239,8 @@ def conv2d_plan(
 ) -> Plan:
     """Returns how a convolution is done, and why: told by the functions that decide it.
 
-    Algorithm and reason depend on the shapes alone, method and kernels on the instruction set and
-    the caches of this machine, too.
+    Algorithm and reason depend on the shapes alone, the rest on the instruction set and the caches
+    of this machine, too.
 
     Args:
         which: "forward", "grad_input" or "grad_weight".
@@ -254,11 +257,11 @@ def conv2d_plan(
         ValueError, TypeError: as in conv2d, and an unknown pass or dtype.
         MemoryError: there cannot be arrays of these shapes.
     """
-    name, reason, method, kernels = _core.conv2d_plan(
+    name, reason, method, kernels, scratch = _core.conv2d_plan(
         *(which, x_shape, w_shape, strides, padding, dilation, groups, algorithm),
         _is_float64("conv2d_plan", dtype),
     )
-    return Plan(name, reason, method, tuple(kernels))
+    return Plan(name, reason, method, tuple(kernels), scratch)
 
 
 def gemm_plan(
@@ -281,8 +284,8 @@ def gemm_plan(
         ValueError, TypeError: a size that is no whole number from 0 to 2**31 - 1, an unknown dtype.
     """
     is_float64 = _is_float64("gemm_plan", dtype)
-    method, kernel = _core.gemm_plan(m, n, k, transpose_a, transpose_b, is_float64)
-    return Plan("gemm", "", method, (kernel,))
+    method, kernel, scratch = _core.gemm_plan(m, n, k, transpose_a, transpose_b, is_float64)
+    return Plan("gemm", "", method, (kernel,), scratch)
 
 
 def _is_float64(op: str, dtype: str) -> bool:

@@ -124,27 +124,16 @@ class Conv2D(Layer):
         return Footprint(keeps_inputs=True, skips_unneeded=True)
 
     def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
-        height, width, channels = shapes[0]
-        oh, ow, filters = self.output_shape(*shapes)
-        pads = ops.resolve_padding(
-            (height, width), self.kernel_size, self.strides, self.dilation, self.padding
-        )
-        call = _scratch.Convolution(
-            n=batch,
-            h=height,
-            w=width,
-            c=channels,
-            oh=oh,
-            ow=ow,
-            o=filters,
-            kernel=self.kernel_size,
-            itemsize=itemsize,
-            groups=self.groups,
+        return _scratch.of_convolution(
+            (batch, *shapes[0]),
+            self._weight_shape(shapes[0][2]),
+            itemsize,
             strides=self.strides,
+            padding=self.padding,
             dilation=self.dilation,
-            pads=pads,
+            groups=self.groups,
+            algorithm=self.algorithm,
         )
-        return _scratch.of_convolution(call, self.algorithm)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs

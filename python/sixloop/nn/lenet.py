@@ -12,11 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from sixloop import Tensor, _checks, initializers, ops
+from sixloop import Tensor, _checks, allocated_bytes, initializers, ops
 from sixloop._checks import PairLike, Shape, show
 from sixloop.initializers import InitializerLike
 from sixloop.nn import _epilogue, _scratch, _window
-from sixloop.nn._scratch import allocated
 from sixloop.nn.layer import Context, Footprint, Layer, ParameterSpec, Scratch, Window
 from sixloop.ops import Array
 
@@ -48,7 +47,7 @@ class ScaledTanh(Layer):
         return Footprint(kept_outputs=1)
 
     def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
-        size = allocated(batch * math.prod(shapes[0]) * itemsize)
+        size = allocated_bytes(batch * math.prod(shapes[0]) * itemsize)
         return Scratch(forward=2 * size, grad_input=size)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
@@ -121,21 +120,14 @@ class Subsample2D(Layer):
         return Footprint(keeps_inputs=True, skips_unneeded=True)
 
     def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
-        oh, ow, channels = self.output_shape(*shapes)
-        call = _scratch.Convolution(
-            n=batch,
-            h=shapes[0][0],
-            w=shapes[0][1],
-            c=channels,
-            oh=oh,
-            ow=ow,
-            o=channels,
-            kernel=self.pool_size,
-            itemsize=itemsize,
-            groups=channels,
+        channels = shapes[0][2]
+        return _scratch.of_convolution_with_own_filters(
+            (batch, *shapes[0]),
+            (*self.pool_size, 1, channels),
+            itemsize,
             strides=self.pool_size,
+            groups=channels,
         )
-        return _with_filters(call, math.prod(self.pool_size) * channels)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
@@ -237,20 +229,10 @@ class SparseConv2D(Layer):
         return Footprint(keeps_inputs=True, skips_unneeded=True)
 
     def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
-        height, width, channels = shapes[0]
-        oh, ow, maps = self.output_shape(*shapes)
-        call = _scratch.Convolution(
-            n=batch,
-            h=height,
-            w=width,
-            c=channels,
-            oh=oh,
-            ow=ow,
-            o=maps,
-            kernel=self.kernel_size,
-            itemsize=itemsize,
+        channels, maps = shapes[0][2], self.output_shape(*shapes)[2]
+        return _scratch.of_convolution_with_own_filters(
+            (batch, *shapes[0]), (*self.kernel_size, channels, maps), itemsize
         )
-        return _with_filters(call, math.prod(self.kernel_size) * channels * maps)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
@@ -332,8 +314,8 @@ class RadialBasis(Layer):
     def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
         # The sums that forward and backward add up.
         return Scratch(
-            forward=2 * allocated(batch * self.units * itemsize),
-            grad_input=2 * allocated(batch * shapes[0][0] * itemsize),
+            forward=2 * allocated_bytes(batch * self.units * itemsize),
+            grad_input=2 * allocated_bytes(batch * shapes[0][0] * itemsize),
         )
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
@@ -353,14 +335,3 @@ class RadialBasis(Layer):
         sums = ops.gemm(dz, np.ones_like(centres), transpose_b=True)
         towards = ops.gemm(dz, centres, transpose_b=True)
         return (Tensor(2 * (towards - x * sums)),)
-
-
-def _with_filters(call: _scratch.Convolution, elements: int) -> Scratch:
-    """Returns the scratch memory of a convolution whose filters are made for the call."""
-    scratch = _scratch.of_convolution(call, "auto")
-    filters = call.bytes(elements)
-    return Scratch(
-        forward=scratch.forward + filters,
-        grad_weight=scratch.grad_weight + 2 * filters,
-        grad_input=scratch.grad_input + filters,
-    )

@@ -16,7 +16,6 @@ import numpy as np
 import sixloop
 from sixloop import _checks
 from sixloop.nn import _epilogue
-from sixloop.nn._scratch import allocated
 
 if TYPE_CHECKING:
     from sixloop.nn.layer import Footprint, Scratch
@@ -41,8 +40,8 @@ class Memory:
         kept: activations that stay for backward after the forward pass of a training step.
         workspace: the most that the kernels of one call need for themselves (copies, packed
             weights, partial sums), computed from shapes, the number of threads and the machine's
-            second-level cache. Winograd's products count for each thread; other buffers of single
-            tasks, at most 1 MB for each thread, are left out.
+            second-level cache. Buffers of a task count for each thread, as if all were at work at
+            once.
         forward: peak of ``model(x)``, parameters included.
         training: peak of a training step after the first, as ``Trainer`` makes it, with
             parameters, gradients and optimizer state.
@@ -104,7 +103,7 @@ class _Meter:
         self.scratch = 0
 
     def make(self, elements: int, itemsize: int) -> _Block:
-        block = _Block(allocated(elements * itemsize))
+        block = _Block(sixloop.allocated_bytes(elements * itemsize))
         self.now += block.size
         self.peak = max(self.peak, self.now)
         return block
@@ -318,9 +317,10 @@ def estimate(
     """Returns the memory that a batch takes; see ``Model.summary``."""
     batch = _checks.integer(model.name, "batch", batch)
     itemsize = np.dtype(model.dtype).itemsize
-    parameters = sum(allocated(math.prod(spec.shape) * itemsize) for spec in model.specs().values())
+    size_of = sixloop.allocated_bytes
+    parameters = sum(size_of(math.prod(spec.shape) * itemsize) for spec in model.specs().values())
     trainable = [spec.shape for spec in model.specs().values() if spec.trainable]
-    gradients = sum(allocated(math.prod(shape) * itemsize) for shape in trainable)
+    gradients = sum(size_of(math.prod(shape) * itemsize) for shape in trainable)
     slots = 0
     if optimizer is not None:
         from sixloop import optim

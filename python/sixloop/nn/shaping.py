@@ -8,7 +8,6 @@ import sixloop
 from sixloop import _checks, ops
 from sixloop._checks import PaddingLike, Shape, show
 from sixloop.nn import _window
-from sixloop.nn._scratch import allocated
 from sixloop.nn.layer import Context, Footprint, Layer, Scratch
 from sixloop.ops import Array
 
@@ -145,7 +144,7 @@ class ZeroPadChannels(Layer):
 
     def scratch(self, batch: int, itemsize: int, *shapes: Shape) -> Scratch:
         # The zeros, and backward the part of the gradient that belongs to them.
-        size = allocated(batch * math.prod(shapes[0][:-1]) * self.count * itemsize)
+        size = sixloop.allocated_bytes(batch * math.prod(shapes[0][:-1]) * self.count * itemsize)
         return Scratch(forward=size, grad_input=size)
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
