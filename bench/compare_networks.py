@@ -248,6 +248,8 @@ def measure(
                     "batch": batch,
                     "forward_bytes": sizes.memory.measured_forward,
                     "step_bytes": sizes.memory.measured_training,
+                    "forward_computed": sizes.memory.forward,
+                    "step_computed": sizes.memory.training,
                 }
             )
     return {"rows": rows, "memory": memory}

@@ -41,7 +41,8 @@ layers' sizes. `tests/test_models.py` holds every count to the digit.
 
 The most that sixloop's allocator held during inference and during a training step (SGD with
 momentum, from the second step on), in MiB, parameters included: measured for batches of 1 and 8,
-with {threads} threads and the {isa} kernels. `summary NAME --batch N` computes it for any batch.
+with {threads} threads and the {isa} kernels. `summary NAME --batch N` computes it for any batch
+without running the network; for these the two differ by at most {memory_error}.
 
 {memory}
 
@@ -95,6 +96,16 @@ def memory(result: dict[str, Any]) -> str:
         rows.append(cells)
     head = ["network", "inference, 1", "inference, 8", "training, 1", "training, 8"]
     return table(head, rows)
+
+
+def memory_error(result: dict[str, Any]) -> str:
+    """Returns the largest difference of what was computed from what was measured."""
+    ratios = [
+        row[f"{which}_computed"] / row[f"{which}_bytes"]
+        for row in result["memory"]
+        for which in ("forward", "step")
+    ]
+    return f"{max(abs(ratio - 1) for ratio in ratios):.1%}"
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -152,6 +163,7 @@ def page() -> str:
     return TEXT.format(
         sizes=sizes(),
         memory=memory(result),
+        memory_error=memory_error(result),
         times=times(result),
         steps=other_steps(result),
         threads=machine["threads"],

@@ -119,6 +119,17 @@ WINOGRADS = [
     Conv("few tiles, many filters of many channels", (1, 5, 7, 500), (3, 3), 259, padding=(1, 0)),
 ]
 
+WINOGRADS_OF_5X5 = [
+    Conv("one pixel", (1, 1, 2, 3), (5, 5), 5, padding=2),
+    Conv("one tile", (2, 6, 8, 16), (5, 5), 16),
+    Conv("parts of tiles", (2, 7, 9, 17), (5, 5), 19, padding=2),
+    Conv("asymmetric padding", (1, 6, 11, 5), (5, 5), 33, padding=((4, 0), (1, 3))),
+    Conv("most padding", (1, 3, 5, 8), (5, 5), 12, padding=4),
+    Conv("same", (3, 14, 13, 32), (5, 5), 48, padding="same"),
+    Conv("more products than a core's cache holds", (2, 8, 9, 300), (5, 5), 310, padding=2),
+    Conv("few tiles, many filters", (1, 7, 9, 130), (5, 5), 262, padding=(2, 1)),
+]
+
 # Two threads and more have work to share in these.
 LARGE_CONVS = [
     Conv("VGG row", (3, 18, 22, 24), (3, 3), 40, padding=1),

@@ -24,13 +24,14 @@ def test_the_page_is_current():
 # Network, layer, batch: forward, grad_input, grad_weight. Written by hand: a new rule changes them.
 EXPECTED = [
     ("alexnet", "features.0", 8, "direct", "direct", "direct"),
-    ("alexnet", "features.3", 8, "direct", "direct", "direct"),
+    ("alexnet", "features.3", 8, "winograd2x2", "winograd2x2", "winograd2x2"),
     ("alexnet", "features.6", 1, "winograd2x2", "winograd2x2", "winograd2x2"),
     ("alexnet", "features.6", 8, "winograd4x4", "winograd4x4", "winograd4x4"),
     ("vgg16", "features.0", 8, "direct", "direct", "direct"),
     ("vgg16", "features.2", 1, "winograd4x4", "winograd4x4", "winograd4x4"),
     ("vgg16", "features.24", 1, "winograd2x2", "winograd2x2", "winograd2x2"),
-    ("googlenet", "inception3a.branch3.1", 8, "direct", "direct", "direct"),
+    ("googlenet", "inception3a.branch3.1", 8, "winograd2x2", "winograd2x2", "direct"),
+    ("googlenet", "inception5b.branch3.1", 1, "winograd2x2", "winograd2x2", "winograd2x2"),
     ("googlenet", "inception5a.branch2.1", 8, "winograd4x4", "winograd4x4", "winograd4x4"),
     ("resnet50", "layer4.1.conv2", 1, "direct", "direct", "direct"),
     ("resnet50", "layer4.1.conv2", 8, "winograd4x4", "winograd4x4", "winograd4x4"),
@@ -64,7 +65,14 @@ RULES = [
     ({"o": 31, "which": "grad_weight"}, "direct", "31 channels, fewer than 32"),
     ({"o": 31}, "winograd4x4", "tiles of 4x4: at least 24"),
     ({"c": 513}, "direct", "513 channels, more than 512"),
-    ({"kernel": (3, 5)}, "direct", "the filter is not 3x3"),
+    ({"kernel": (3, 5)}, "direct", "the filter is neither 3x3 nor 5x5"),
+    ({"kernel": (5, 5), "h": 9, "w": 10}, "winograd2x2", "tiles of 2x2: at least 16"),
+    ({"kernel": (5, 5), "h": 8, "w": 12}, "direct", "tiles of 2x2: 15, fewer than 16"),
+    (
+        {"kernel": (5, 5), "o": 23, "which": "grad_weight"},
+        *("direct", "23 channels, fewer than 24"),
+    ),
+    ({"kernel": (5, 5), "padding": ((5, 0), (0, 0))}, "direct", "the padding exceeds 4"),
     ({"strides": (1, 2)}, "direct", "the stride is not 1"),
     ({"dilation": (2, 1)}, "direct", "the filter is dilated"),
     ({"groups": 2}, "direct", "the channels are in groups"),
@@ -100,9 +108,10 @@ def test_a_batch_counts_unless_it_must_not():
 
 def test_the_page_states_the_rule():
     text = " ".join(PAGE.read_text().split())
-    assert "fewer than 16 input or output channels (32 for the weight gradient)" in text
+    assert "fewer than 16 input or output channels (for the weight gradient 32, or 24" in text
     assert "with more than 512" in text
     assert "**winograd4x4** from 24 on, **winograd2x2** from 16 on, else **direct**" in text
+    assert "tiles of 2x2: **winograd2x2** from 16 on, else **direct**" in text
 
 
 # Which, x, w and options; then, by hand, the method and the kinds of kernels.
@@ -110,13 +119,17 @@ METHODS = [
     (("forward", (1, 28, 28, 1), (5, 5, 1, 6), {}), "channel planes", "planar"),
     (("forward", (1, 224, 224, 3), (3, 3, 3, 64), {}), "filter rows", "gemm_strip"),
     (("forward", (1, 28, 28, 64), (1, 1, 64, 64), {}), "product by strips", "gemm_strip"),
-    (("forward", (1, 28, 28, 64), (5, 5, 64, 64), {}), "pointers to pixels", "gemm_rows"),
+    (("forward", (1, 28, 28, 64), (7, 7, 64, 64), {}), "pointers to pixels", "gemm_rows"),
     (
         ("forward", (1, 28, 28, 8), (3, 3, 1, 8), {"groups": 8}),
         *("channel by channel", "depthwise"),
     ),
     (("grad_input", (1, 14, 14, 6), (5, 5, 6, 16), {}), "turned filters", "planar"),
-    (("grad_input", (1, 28, 28, 64), (5, 5, 64, 64), {}), "pointers to pixels", "gemm_rows"),
+    (("grad_input", (1, 28, 28, 64), (7, 7, 64, 64), {}), "pointers to pixels", "gemm_rows"),
+    (
+        ("grad_input", (1, 28, 28, 64), (5, 5, 64, 64), {}),
+        *("transformed tiles", "winograd5x5", "gemm_rows"),
+    ),
     (("grad_weight", (1, 28, 28, 3), (3, 3, 3, 64), {}), "filter rows", "gemm_columns"),
     (("grad_weight", (1, 28, 28, 64), (1, 1, 64, 48), {}), "packed windows", "gemm_panel"),
     (
@@ -171,7 +184,9 @@ def test_errors_of_plans():
     with pytest.raises(ValueError, match=r'\[conv2d_plan\] unknown pass "back"'):
         ops.conv2d_plan("back", (1, 8, 8, 3), (3, 3, 3, 8))
     with pytest.raises(ValueError, match=r"\[conv2d_plan\] algorithm \"winograd2x2\" is for 3x3"):
-        ops.conv2d_plan("forward", (1, 8, 8, 3), (5, 5, 3, 8), algorithm="winograd2x2")
+        ops.conv2d_plan("forward", (1, 8, 8, 3), (7, 7, 3, 8), algorithm="winograd2x2")
+    with pytest.raises(ValueError, match=r"\"winograd4x4\" is for 3x3 filters .* not 3x3"):
+        ops.conv2d_plan("forward", (1, 8, 8, 3), (5, 5, 3, 8), algorithm="winograd4x4")
     with pytest.raises(
         ValueError, match=r"\[gemm_plan\] sizes must be from 0 to 2147483647; got m = -1"
     ):

@@ -11,7 +11,7 @@ import pytest
 import reference
 import sixloop
 from comparators import assert_same_bits
-from shapes import CONVS, LARGE_CONVS, LARGE_POOLS, POOLS, WINOGRADS, Conv, Pool
+from shapes import CONVS, LARGE_CONVS, LARGE_POOLS, POOLS, WINOGRADS, WINOGRADS_OF_5X5, Conv, Pool
 from sixloop import ops
 
 DTYPES = ("float32", "float64")
@@ -31,6 +31,7 @@ def _normal(rng, shape, dtype):
 CONV_ALGORITHMS = [
     *((case, algorithm) for case in [*CONVS, *LARGE_CONVS] for algorithm in ("direct", "im2col")),
     *((case, algorithm) for case in WINOGRADS for algorithm in ("winograd2x2", "winograd4x4")),
+    *((case, "winograd2x2") for case in WINOGRADS_OF_5X5),
 ]
 
 

@@ -12,11 +12,15 @@ from hypothesis import assume, given, settings
 import reference
 import sixloop
 from comparators import assert_exact, assert_gradient, assert_same_bits, assert_within, dot_bound
-from shapes import CONVS, LARGE_CONVS, WINOGRADS, Conv
+from shapes import CONVS, LARGE_CONVS, WINOGRADS, WINOGRADS_OF_5X5, Conv
 from sixloop import ops
 
 ALGORITHMS = ("direct", "im2col")
 WINOGRAD = ("winograd2x2", "winograd4x4")
+WINOGRAD_CASES = [
+    *((case, algorithm) for case in WINOGRADS for algorithm in WINOGRAD),
+    *((case, "winograd2x2") for case in WINOGRADS_OF_5X5),
+]
 DTYPES = ("float32", "float64")
 
 every_case = pytest.mark.parametrize("case", [*CONVS, *LARGE_CONVS], ids=str)
@@ -90,8 +94,7 @@ def _winograd_bound(dtype, expected, channels=1):
 
 
 @every_dtype
-@pytest.mark.parametrize("algorithm", WINOGRAD)
-@pytest.mark.parametrize("case", WINOGRADS, ids=str)
+@pytest.mark.parametrize(("case", "algorithm"), WINOGRAD_CASES, ids=str)
 def test_winograd(rng, case: Conv, algorithm, dtype):
     params = {"algorithm": algorithm, **case.params}
     x, w, bias, dy = (_normal(rng, shape, dtype) for shape in (case.x, case.w, case.o, case.y))
@@ -117,7 +120,7 @@ def test_winograd(rng, case: Conv, algorithm, dtype):
 def test_winograd_is_refused_with_the_reason():
     x, w = np.ones((1, 8, 9, 4), np.float32), np.ones((3, 3, 4, 4), np.float32)
     for reason, filters, options in [
-        ("the filter is not 3x3", w[:2], {}),
+        ("the filter is neither 3x3 nor 5x5", w[:2], {}),
         ("the stride is not 1", w, {"strides": (1, 2)}),
         ("the filter is dilated", w, {"dilation": 2}),
         ("the channels are in groups", w[:, :, :2], {"groups": 2}),
@@ -128,6 +131,11 @@ def test_winograd_is_refused_with_the_reason():
                 ValueError, match=rf"\[conv2d\] algorithm \"{algorithm}\".*{reason}"
             ):
                 ops.conv2d(x, filters, algorithm=algorithm, **options)
+    large = np.ones((5, 5, 4, 4), np.float32)
+    with pytest.raises(ValueError, match=r"is for 3x3 filters .*here the filter is not 3x3"):
+        ops.conv2d(x, large, algorithm="winograd4x4")
+    with pytest.raises(ValueError, match=r"3x3 and 5x5 filters .*here the padding exceeds 4"):
+        ops.conv2d(x, large, algorithm="winograd2x2", padding=((0, 0), (5, 0)))
 
 
 # N, size, C, O and what "auto" chooses: the layers where one rule or the other ends.

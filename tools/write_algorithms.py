@@ -27,17 +27,18 @@ number of threads. `sixloop.ops.conv2d_algorithm` returns its choice, `ops.conv2
 and the kernels, too, and `sixloop explain NAME --batch 8 --training` shows both for a whole
 network. The rule, in this order:
 
-1. **direct** where Winograd's algorithm does not apply: the filter is not 3x3, or it has a stride,
-   a dilation, groups or a padding of more than 2.
-2. **direct** with fewer than 16 input or output channels (32 for the weight gradient), since the
-   transforms of tiles would not pay, and with more than 512, for which no error bound is
-   documented.
-3. With T = N ceil(OH / 4) ceil(OW / 4) tiles of 4x4 output pixels: **winograd4x4** from 24 on,
+1. **direct** where Winograd's algorithm does not apply: the filter is neither 3x3 nor 5x5, or it
+   has a stride, a dilation, groups or a padding of its own size.
+2. **direct** with fewer than 16 input or output channels (for the weight gradient 32, or 24 of a
+   5x5 filter), since the transforms of tiles would not pay, and with more than 512, for which no
+   error bound is documented.
+3. 3x3, with N ceil(OH / 4) ceil(OW / 4) tiles of 4x4 output pixels: **winograd4x4** from 24 on,
    **winograd2x2** from 16 on, else **direct**, since the transform of the filters costs the same
    for any number of tiles.
+4. 5x5, with N ceil(OH / 2) ceil(OW / 2) tiles of 2x2: **winograd2x2** from 16 on, else **direct**.
 
-Under `with sixloop.batch_invariant():` N counts as 1 in the third rule, and every batch gets the
-columns of batch 1. im2col is never chosen: direct convolution does the same arithmetic without
+Under `with sixloop.batch_invariant():` N counts as 1 in the last two rules, and every batch gets
+the columns of batch 1. im2col is never chosen: direct convolution does the same arithmetic without
 writing the matrix of windows.
 
 The tables have each distinct convolution once, with the number of layers that have it. 4x4 and 2x2

@@ -88,7 +88,7 @@ auto arguments_for(const Product<T>& p) {
     args.ldc = p.n;
     return args;
   } else if constexpr (std::is_same_v<Kind, GemmColumns>) {
-    return GemmColumnsArgs<T>{1, p.steps, p.a_columns.data(), 0, p.m, b, p.n, p.n, false, p.c_rows.data()};
+    return GemmColumnsArgs<T>{1, p.steps, p.a_columns.data(), 0, p.m, b, p.n, p.n, Accumulation::none, p.c_rows.data()};
   } else if constexpr (std::is_same_v<Kind, GemmVector>) {
     return GemmVectorArgs<T>{p.m, p.n, p.steps, a, p.steps, b, p.n, c, p.n};
   } else {

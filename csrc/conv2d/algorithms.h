@@ -110,8 +110,9 @@ void write_windows(const Conv2dParams& p, const T* x, int64_t group, T* col, int
 template <class T>
 void add_col2im(const Conv2dParams& p, const T* col, int64_t group, T* x);
 
-// winograd.cc: F(side x side, 3 x 3) for side 2 and 4. Null, or why a convolution cannot be done so.
-const char* winograd_refusal(const Conv2dParams& p);
+// winograd.cc: F(side x side, 3 x 3) for side 2 and 4, and F(2 x 2, 5 x 5). Null, or why a convolution cannot be done
+// so.
+const char* winograd_refusal(const Conv2dParams& p, int64_t side);
 // The tile that pays, or direct convolution. any_batch: whatever the batch size. The rule that decided goes to *reason,
 // unless it is null.
 Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any_batch, std::string* reason);

@@ -24,5 +24,7 @@ void winograd_f32_4x4__avx2(const WinogradTile<float>& tile) { winograd_tile<avx
 void winograd_f32_2x2__avx2(const WinogradTile<float>& tile) { winograd_tile<avx2::F32, Winograd2x2>(tile); }
 void winograd_f64_4x4__avx2(const WinogradTile<double>& tile) { winograd_tile<avx2::F64, Winograd4x4>(tile); }
 void winograd_f64_2x2__avx2(const WinogradTile<double>& tile) { winograd_tile<avx2::F64, Winograd2x2>(tile); }
+void winograd5x5_f32_2x2__avx2(const WinogradTile<float>& tile) { winograd_tile<avx2::F32, Winograd5x5>(tile); }
+void winograd5x5_f64_2x2__avx2(const WinogradTile<double>& tile) { winograd_tile<avx2::F64, Winograd5x5>(tile); }
 
 }  // namespace sixloop

@@ -26,5 +26,7 @@ void winograd_f32_4x4__avx512(const WinogradTile<float>& tile) { winograd_tile<a
 void winograd_f32_2x2__avx512(const WinogradTile<float>& tile) { winograd_tile<avx512::F32, Winograd2x2>(tile); }
 void winograd_f64_4x4__avx512(const WinogradTile<double>& tile) { winograd_tile<avx512::F64, Winograd4x4>(tile); }
 void winograd_f64_2x2__avx512(const WinogradTile<double>& tile) { winograd_tile<avx512::F64, Winograd2x2>(tile); }
+void winograd5x5_f32_2x2__avx512(const WinogradTile<float>& tile) { winograd_tile<avx512::F32, Winograd5x5>(tile); }
+void winograd5x5_f64_2x2__avx512(const WinogradTile<double>& tile) { winograd_tile<avx512::F64, Winograd5x5>(tile); }
 
 }  // namespace sixloop

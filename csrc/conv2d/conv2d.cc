@@ -69,6 +69,7 @@ Kernels Depthwise::kernels() { return {kKernels, sizeof kKernels / sizeof *kKern
 Kernels DepthwiseGradWeight::kernels() { return Depthwise::kernels(); }
 Kernels Planar::kernels() { return Depthwise::kernels(); }
 Kernels Winograd::kernels() { return Depthwise::kernels(); }
+Kernels WinogradOf5x5::kernels() { return Depthwise::kernels(); }
 
 bool batch_invariant() { return batch_invariant_setting.load(std::memory_order_relaxed); }
 void set_batch_invariant(bool on) { batch_invariant_setting.store(on, std::memory_order_relaxed); }
@@ -97,11 +98,12 @@ Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dPa
                                  std::string* reason) {
   // Direct convolution beats im2col on every shape: it does the same arithmetic without writing the matrix.
   if (asked == Conv2dAlgorithm::automatic) return winograd_choice(pass, p, batch_invariant(), reason);
-  const char* refusal = winograd_side(asked) > 0 ? winograd_refusal(p) : nullptr;
+  const int64_t side = winograd_side(asked);
+  const char* refusal = side > 0 ? winograd_refusal(p, side) : nullptr;
   if (refusal != nullptr) {
-    value_error("[", op, "] algorithm \"", name_of(asked),
-                "\" is for 3x3 filters with stride 1, dilation 1, groups 1 and padding of at most 2; here ", refusal,
-                "; use auto or direct");
+    value_error("[", op, "] algorithm \"", name_of(asked), "\" is for ", side == 2 ? "3x3 and 5x5" : "3x3",
+                " filters with stride 1, dilation 1, groups 1 and padding of less than the filter's size; here ",
+                refusal, "; use auto or direct");
   }
   if (reason != nullptr) *reason = "asked for";
   return asked;

@@ -144,6 +144,14 @@ struct Winograd {
   static Kernels kernels();
 };
 
+// The same for 5 x 5 filters: F(MR x MR, 5 x 5), which has (MR + 4)^2 products.
+struct WinogradOf5x5 {
+  static constexpr const char* name = "winograd5x5";
+  template <class T>
+  using Fn = Winograd::Fn<T>;
+  static Kernels kernels();
+};
+
 #define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
 #include "conv2d/kernels.inc"
 #undef SIXLOOP_KERNEL

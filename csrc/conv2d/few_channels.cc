@@ -87,7 +87,7 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
           T* c[TileRunner<T>::kMaxMr];
           for (int64_t i = 0; i < mr; ++i) c[i] = first + i < stop ? out + (first + i) * p.o + j : edge;
           kernel({rows, length, a, p.window.stride_h * windows.row_length(), a_step, dy + pixel * p.o + j, p.o,
-                  std::min(nr, p.o - j), pixel > part * part_pixels, c});
+                  std::min(nr, p.o - j), pixel > part * part_pixels ? Accumulation::resume : Accumulation::none, c});
         }
       }
       pixel += rows * length;

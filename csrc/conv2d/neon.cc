@@ -26,5 +26,7 @@ void winograd_f32_4x4__neon(const WinogradTile<float>& tile) { winograd_tile<neo
 void winograd_f32_2x2__neon(const WinogradTile<float>& tile) { winograd_tile<neon::F32, Winograd2x2>(tile); }
 void winograd_f64_4x4__neon(const WinogradTile<double>& tile) { winograd_tile<neon::F64, Winograd4x4>(tile); }
 void winograd_f64_2x2__neon(const WinogradTile<double>& tile) { winograd_tile<neon::F64, Winograd2x2>(tile); }
+void winograd5x5_f32_2x2__neon(const WinogradTile<float>& tile) { winograd_tile<neon::F32, Winograd5x5>(tile); }
+void winograd5x5_f64_2x2__neon(const WinogradTile<double>& tile) { winograd_tile<neon::F64, Winograd5x5>(tile); }
 
 }  // namespace sixloop

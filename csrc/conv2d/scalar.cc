@@ -22,5 +22,7 @@ void winograd_f32_4x4__scalar(const WinogradTile<float>& tile) { winograd_tile<s
 void winograd_f32_2x2__scalar(const WinogradTile<float>& tile) { winograd_tile<scalar::F32, Winograd2x2>(tile); }
 void winograd_f64_4x4__scalar(const WinogradTile<double>& tile) { winograd_tile<scalar::F64, Winograd4x4>(tile); }
 void winograd_f64_2x2__scalar(const WinogradTile<double>& tile) { winograd_tile<scalar::F64, Winograd2x2>(tile); }
+void winograd5x5_f32_2x2__scalar(const WinogradTile<float>& tile) { winograd_tile<scalar::F32, Winograd5x5>(tile); }
+void winograd5x5_f64_2x2__scalar(const WinogradTile<double>& tile) { winograd_tile<scalar::F64, Winograd5x5>(tile); }
 
 }  // namespace sixloop

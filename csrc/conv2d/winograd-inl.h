@@ -15,7 +15,7 @@ namespace {  // each ISA's file compiles a copy of its own
 template <class V>
 struct Winograd2x2 {
   using T = typename V::T;
-  static constexpr int kTile = 2;
+  static constexpr int kTile = 2, kFilter = 3;
 
   static void input(const V* d, int s, V* to, int t) {
     to[0] = d[2 * s] - d[0];
@@ -55,7 +55,7 @@ struct Winograd2x2 {
 template <class V>
 struct Winograd4x4 {
   using T = typename V::T;
-  static constexpr int kTile = 4;
+  static constexpr int kTile = 4, kFilter = 3;
   static constexpr double p = 0.75, q = 1.5;
   // The reciprocals of the products of differences of points, for p and q; for 0 it is 1 / (p p q q).
   static constexpr double at_0 = 64.0 / 81.0, at_p = -128.0 / 243.0, at_q = 32.0 / 243.0;
@@ -114,6 +114,52 @@ struct Winograd4x4 {
   }
 };
 
+// The same points for 2x2 outputs of a 5x5 filter.
+template <class V>
+struct Winograd5x5 : Winograd4x4<V> {
+  using Base = Winograd4x4<V>;
+  static constexpr int kTile = 2, kFilter = 5;
+  static constexpr double p = Base::p, q = Base::q, at_p = Base::at_p, at_q = Base::at_q;
+
+  static V set(double x) { return Base::set(x); }
+
+  static void filter(const V* g, int s, V* to, int t) {
+    const V even_p = V::fma(set(at_p * p * p * p * p), g[4 * s], V::fma(set(at_p * p * p), g[2 * s], set(at_p) * g[0]));
+    const V even_q = V::fma(set(at_q * q * q * q * q), g[4 * s], V::fma(set(at_q * q * q), g[2 * s], set(at_q) * g[0]));
+    const V odd_p = V::fma(set(at_p * p * p * p), g[3 * s], set(at_p * p) * g[s]);
+    const V odd_q = V::fma(set(at_q * q * q * q), g[3 * s], set(at_q * q) * g[s]);
+    to[0] = set(Base::at_0) * g[0];
+    to[t] = even_p + odd_p;
+    to[2 * t] = even_p - odd_p;
+    to[3 * t] = even_q + odd_q;
+    to[4 * t] = even_q - odd_q;
+    to[5 * t] = g[4 * s];
+  }
+  static void output(const V* m, int s, V* to, int t) {
+    const V sum_p = m[s] + m[2 * s], sum_q = m[3 * s] + m[4 * s];
+    const V difference_p = m[s] - m[2 * s], difference_q = m[3 * s] - m[4 * s];
+    to[0] = m[0] + (sum_p + sum_q);
+    to[t] = V::fma(set(p), difference_p, V::fma(set(q), difference_q, m[5 * s]));
+  }
+  static void grad_output(const V* y, int s, V* to, int t) {
+    to[0] = y[0];
+    to[t] = V::fma(set(p), y[s], y[0]);
+    to[2 * t] = V::fnma(set(p), y[s], y[0]);
+    to[3 * t] = V::fma(set(q), y[s], y[0]);
+    to[4 * t] = V::fnma(set(q), y[s], y[0]);
+    to[5 * t] = y[s];
+  }
+  static void grad_filter(const V* m, int s, V* to, int t) {
+    const V sum_p = m[s] + m[2 * s], sum_q = m[3 * s] + m[4 * s];
+    const V difference_p = m[s] - m[2 * s], difference_q = m[3 * s] - m[4 * s];
+    to[0] = V::fma(set(Base::at_0), m[0], V::fma(set(at_p), sum_p, set(at_q) * sum_q));
+    to[t] = V::fma(set(at_p * p), difference_p, set(at_q * q) * difference_q);
+    to[2 * t] = V::fma(set(at_p * p * p), sum_p, set(at_q * q * q) * sum_q);
+    to[3 * t] = V::fma(set(at_p * p * p * p), difference_p, set(at_q * q * q * q) * difference_q);
+    to[4 * t] = V::fma(set(at_p * p * p * p * p), sum_p, V::fma(set(at_q * q * q * q * q), sum_q, m[5 * s]));
+  }
+};
+
 template <class V>
 using WinogradLine = void(const V* from, int from_step, V* to, int to_step);
 
@@ -159,14 +205,14 @@ void winograd_scatter(const WinogradTile<typename V::T>& tile) {
     winograd_square<V, kFrom, kTo, line>(from, to);
     if (tile.bias != nullptr) {
       const V bias = load(tile.bias + c);
-#pragma GCC unroll 16
+#pragma GCC unroll 25
       for (int i = 0; i < kTo * kTo; ++i) to[i] = to[i] + bias;
     }
     if (tile.relu) {
-#pragma GCC unroll 16
+#pragma GCC unroll 25
       for (int i = 0; i < kTo * kTo; ++i) to[i] = V::max(V::zero(), to[i]);
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 25
     for (int i = 0; i < kTo * kTo; ++i) store(to[i], tile.results[i] + c);
   };
   int64_t c = 0;
@@ -181,18 +227,19 @@ void winograd_scatter(const WinogradTile<typename V::T>& tile) {
 template <class V, template <class> class F>
 void winograd_tile(const WinogradTile<typename V::T>& tile) {
   constexpr int kTile = F<V>::kTile;
-  constexpr int kProducts = kTile + 2;
+  constexpr int kFilter = F<V>::kFilter;
+  constexpr int kProducts = kTile + kFilter - 1;
   switch (tile.transform) {
     case WinogradTransform::input:
       return winograd_gather<V, kProducts, kProducts, F<V>::input>(tile);
     case WinogradTransform::filter:
-      return winograd_gather<V, 3, kProducts, F<V>::filter>(tile);
+      return winograd_gather<V, kFilter, kProducts, F<V>::filter>(tile);
     case WinogradTransform::output:
       return winograd_scatter<V, kProducts, kTile, F<V>::output>(tile);
     case WinogradTransform::grad_output:
       return winograd_gather<V, kTile, kProducts, F<V>::grad_output>(tile);
     case WinogradTransform::grad_filter:
-      return winograd_scatter<V, kProducts, 3, F<V>::grad_filter>(tile);
+      return winograd_scatter<V, kProducts, kFilter, F<V>::grad_filter>(tile);
   }
 }
 

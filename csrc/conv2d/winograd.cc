@@ -8,6 +8,7 @@ namespace {
 // Tiles of `side` x `side` output pixels, which read `reach` x `reach` input pixels each.
 struct Tiling {
   int64_t side;
+  int64_t filter;  // rows and columns of the filter
   int64_t reach;
   int64_t products;  // matrices to multiply
   int64_t rows;      // tiles of an image
@@ -16,18 +17,21 @@ struct Tiling {
 
   Tiling(const Conv2dParams& p, int64_t tile)
       : side(tile),
-        reach(tile + 2),
+        filter(p.window.kh),
+        reach(tile + filter - 1),
         products(reach * reach),
         rows(ceil_div(p.oh, tile)),
         columns(ceil_div(p.ow, tile)),
         count(p.n * rows * columns) {}
 
+  int64_t taps() const { return filter * filter; }
   int64_t image(int64_t tile) const { return tile / (rows * columns); }
   int64_t top(int64_t tile) const { return tile / columns % rows * side; }  // first output row
   int64_t left(int64_t tile) const { return tile % columns * side; }
 };
 
 constexpr int64_t kMaxPixels = 36;
+constexpr int64_t kMaxTaps = 25;
 
 // Pointers to the pixels of a square of an [n, h, w, c] array; those beyond its edges point to `outside`.
 template <class P>
@@ -50,13 +54,20 @@ constexpr int64_t padded(int64_t elements) {
   return ceil_div(elements, kLine) * kLine + kLine;
 }
 
-template <class T>
-const Kernel& select_winograd(int64_t side) {
-  const Kernel& first = select_row<Winograd, T>();
-  for (const Kernel& row : Winograd::kernels()) {
-    if (is_row_of<Winograd, T>(row) && row.isa == first.isa && row.facts.mr == side) return row;
+template <class Kind, class T>
+const Kernel& select_tile_row(int64_t side) {
+  const Kernel& first = select_row<Kind, T>();
+  for (const Kernel& row : Kind::kernels()) {
+    if (is_row_of<Kind, T>(row) && row.isa == first.isa && row.facts.mr == side) return row;
   }
   throw std::logic_error("no Winograd kernel for this tile");
+}
+
+// A kernel of either kind has the type Winograd::Fn.
+template <class T>
+const Kernel& select_winograd(const Tiling& tiling) {
+  return tiling.filter == 5 ? select_tile_row<WinogradOf5x5, T>(tiling.side)
+                            : select_tile_row<Winograd, T>(tiling.side);
 }
 
 // Matrices of products of up to `tiles` tiles, [products][tiles][ld].
@@ -76,12 +87,12 @@ struct Products {
 
 // The kernels of one call, chosen once: another thread may change the instruction set meanwhile.
 template <class T>
-struct Kernels3x3 {
+struct TileKernels {
   typename Winograd::Fn<T>* transform;
   const Kernel& rows;
 
-  Kernels3x3(const Tiling& tiling, int64_t outputs)
-      : transform(function_of<Winograd, T>(select_winograd<T>(tiling.side))),
+  TileKernels(const Tiling& tiling, int64_t outputs)
+      : transform(function_of<Winograd, T>(select_winograd<T>(tiling))),
         rows(select_tile<GemmRows, T>(kRows, outputs)) {}
   int64_t mr() const { return rows.facts.mr; }
   int64_t nr() const { return rows.facts.nr; }
@@ -90,7 +101,7 @@ struct Kernels3x3 {
   static constexpr int64_t kRows = 240;  // a multiple of every tile's rows
 };
 
-// Filters [3, 3, c, o]: element (k, i, j) is data[k * k_step + i * i_step + j].
+// Filters [taps, c, o]: element (k, i, j) is data[k * k_step + i * i_step + j].
 template <class T>
 struct FilterView {
   const T* data;
@@ -102,17 +113,18 @@ struct FilterView {
 template <class T>
 class Multiplier {
  public:
-  Multiplier(const Kernels3x3<T>& kernels, const Tiling& tiling, int64_t c)
+  Multiplier(const TileKernels<T>& kernels, const Tiling& tiling, int64_t c)
       : kernels_(kernels),
         products_(tiling.products),
+        taps_(tiling.taps()),
         c_(c),
         runner_(function_of<GemmRows, T>(kernels.rows), kernels.rows.facts.mr, kernels.rows.facts.nr) {}
 
   // Transforms input channels [begin, end) of `columns` filters, to panels that lie `step` apart.
   void transform(const FilterView<T>& w, int64_t begin, int64_t end, int64_t columns, T* panels, int64_t step) const {
     for (int64_t i = begin; i < end; ++i) {
-      const T* pixels[9];
-      for (int64_t k = 0; k < 9; ++k) pixels[k] = w.data + k * w.k_step + i * w.i_step;
+      const T* pixels[kMaxTaps];
+      for (int64_t k = 0; k < taps_; ++k) pixels[k] = w.data + k * w.k_step + i * w.i_step;
       T* to = panels + i * kernels_.nr();
       kernels_.transform({WinogradTransform::filter, columns, pixels, nullptr, to, step, nullptr, false});
       for (int64_t k = 0; columns < kernels_.nr() && k < products_; ++k) {
@@ -149,8 +161,8 @@ class Multiplier {
   }
 
  private:
-  const Kernels3x3<T>& kernels_;
-  int64_t products_, c_;
+  const TileKernels<T>& kernels_;
+  int64_t products_, taps_, c_;
   TileRunner<T> runner_;
 };
 
@@ -203,9 +215,9 @@ class Tiles {
 bool few_tiles(int64_t tiles, int64_t most, int64_t outputs, int64_t nr) { return tiles < most && outputs >= 8 * nr; }
 
 // view(j, columns, scratch) gives the filters of outputs [j, j + columns), if need be copied to scratch, which holds
-// 9 * c * nr elements.
+// taps * c * nr elements.
 template <class T, class View>
-void forward_by_panels(const Kernels3x3<T>& kernels, const Conv2dParams& p, const Tiling& tiling, const T* x,
+void forward_by_panels(const TileKernels<T>& kernels, const Conv2dParams& p, const Tiling& tiling, const T* x,
                        const Epilogue<T>& epilogue, T* y, bool scratch_needed, const View& view) {
   const Tiles<T> tiles(p, tiling, kernels.transform, x, epilogue, y);
   const int64_t nr = kernels.nr();
@@ -216,7 +228,7 @@ void forward_by_panels(const Kernels3x3<T>& kernels, const Conv2dParams& p, cons
     Multiplier<T> multiplier(kernels, tiling, p.c);
     const int64_t j = task * nr;
     const int64_t columns = std::min(nr, p.o - j);
-    Buffer<T> panels(tiling.products * step), scratch(scratch_needed ? 9 * p.c * nr : 1), sink(nr);
+    Buffer<T> panels(tiling.products * step), scratch(scratch_needed ? tiling.taps() * p.c * nr : 1), sink(nr);
     multiplier.transform(view(j, columns, scratch.get()), 0, p.c, columns, panels.get(), step);
     Products<T> sums(tiling, tiling.count, nr);
     for (int64_t k = 0; k < tiling.products; ++k) {
@@ -242,7 +254,7 @@ struct ForwardCut {
   int64_t filter_step = 0;   // elements of all filters of one product, [panels][c][nr]
   int64_t filters_size = 0;  // elements of all transformed filters
 
-  ForwardCut(const Kernels3x3<T>& kernels, const Conv2dParams& p, const Tiling& tiling) {
+  ForwardCut(const TileKernels<T>& kernels, const Conv2dParams& p, const Tiling& tiling) {
     const int64_t mr = kernels.mr();
     const int64_t nr = kernels.nr();
     const int64_t panel_bytes = tiling.products * p.c * nr * static_cast<int64_t>(sizeof(T));
@@ -266,11 +278,15 @@ struct ForwardCut {
   }
 };
 
+// The terms of the weight gradient are summed over so many tiles at a time, and these sums added in order: one sum over
+// the 1,568 tiles of eight images of 28x28 has four times the error.
+constexpr int64_t kRunTiles = 64;
+
 // The cut of the weight gradient: with few tiles into panels of outputs, else into blocks of tiles.
 template <class T>
 struct GradWeightCut {
   bool panels;
-  int64_t block;      // tiles
+  int64_t block;      // tiles, all or a multiple of kRunTiles
   int64_t step;       // elements of one product's sums
   int64_t sums_size;  // of a panel, or of all outputs
 
@@ -281,17 +297,20 @@ struct GradWeightCut {
         sums_size(tiling.products * step) {
     if (panels) return;
     const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
-    block = ceil_div(tiling.count, ceil_div(tiling.count, std::max<int64_t>(16, kBlockBytes / tile_bytes)));
+    const int64_t most = std::max(kRunTiles, kBlockBytes / tile_bytes);
+    const int64_t even = ceil_div(tiling.count, ceil_div(tiling.count, most));
+    block = std::min(tiling.count, ceil_div(even, kRunTiles) * kRunTiles);
   }
 };
 
 // The input gradient as a convolution of dy: with the filters turned by 180 degrees and the channels exchanged.
 Conv2dParams turned_params(const Conv2dParams& p) {
   Conv2dParams q{p.n, p.oh, p.ow, p.o, p.h, p.w, p.c, 1, p.window};
-  q.window.pad_top = 2 - p.window.pad_top;
-  q.window.pad_bottom = 2 - p.window.pad_bottom;
-  q.window.pad_left = 2 - p.window.pad_left;
-  q.window.pad_right = 2 - p.window.pad_right;
+  const int64_t reach = p.window.kh - 1;
+  q.window.pad_top = reach - p.window.pad_top;
+  q.window.pad_bottom = reach - p.window.pad_bottom;
+  q.window.pad_left = reach - p.window.pad_left;
+  q.window.pad_right = reach - p.window.pad_right;
   return q;
 }
 
@@ -304,7 +323,7 @@ bool turns_by_panels(const Conv2dParams& turned, const Tiling& tiling, int64_t n
 template <class T>
 int64_t panels_scratch(const Conv2dParams& p, const Tiling& tiling, int64_t nr, bool scratch_needed) {
   const int64_t task = buffer_bytes<T>(tiling.products * padded<T>(p.c * nr)) +
-                       buffer_bytes<T>(scratch_needed ? 9 * p.c * nr : 1) + buffer_bytes<T>(nr) +
+                       buffer_bytes<T>(scratch_needed ? tiling.taps() * p.c * nr : 1) + buffer_bytes<T>(nr) +
                        Products<T>::scratch(tiling, tiling.count, nr);
   return buffer_bytes<T>(p.c) + Products<T>::scratch(tiling, tiling.count, p.c) + task_bytes(ceil_div(p.o, nr), task);
 }
@@ -312,7 +331,7 @@ int64_t panels_scratch(const Conv2dParams& p, const Tiling& tiling, int64_t nr, 
 template <class T>
 int64_t forward_scratch(const Conv2dParams& p, int64_t side) {
   const Tiling tiling(p, side);
-  const Kernels3x3<T> kernels(tiling, p.o);
+  const TileKernels<T> kernels(tiling, p.o);
   const ForwardCut<T> cut(kernels, p, tiling);
   if (cut.cut == WinogradCut::panels) return panels_scratch<T>(p, tiling, kernels.nr(), false);
   const int64_t products = Products<T>::scratch(tiling, cut.block, p.c) + Products<T>::scratch(tiling, cut.block, p.o);
@@ -324,30 +343,37 @@ int64_t forward_scratch(const Conv2dParams& p, int64_t side) {
 
 }  // namespace
 
-const char* winograd_refusal(const Conv2dParams& p) {
+const char* winograd_refusal(const Conv2dParams& p, int64_t side) {
   const Window& win = p.window;
-  if (win.kh != 3 || win.kw != 3) return "the filter is not 3x3";
+  if (win.kh != win.kw || (win.kh != 3 && win.kh != 5)) return "the filter is neither 3x3 nor 5x5";
+  if (win.kh == 5 && side != 2) return "the filter is not 3x3";
   if (win.stride_h != 1 || win.stride_w != 1) return "the stride is not 1";
   if (win.dilation_h != 1 || win.dilation_w != 1) return "the filter is dilated";
   if (p.groups != 1) return "the channels are in groups";
-  if (std::max({win.pad_top, win.pad_bottom, win.pad_left, win.pad_right}) > 2) return "the padding exceeds 2";
+  if (std::max({win.pad_top, win.pad_bottom, win.pad_left, win.pad_right}) >= win.kh) {
+    return win.kh == 3 ? "the padding exceeds 2" : "the padding exceeds 4";
+  }
   return nullptr;
 }
 
 // In a tile of 4x4 a product serves 4 multiply-adds, in one of 2x2 2.25; against that stand the transforms of input,
 // output and filters. Measured on maps of 4x4 to 224x224 with 16 to 512 channels: from 24 tiles of 4x4 on they are
 // faster than direct convolution, from 16 on tiles of 2x2 (map 14x14, batch 1); with fewer the filters' transform
-// costs more than it saves. The weight gradient's sums have the size of the filters, and want more channels.
+// costs more than it saves. The weight gradient's sums have the size of the filters, and want more channels. A 5x5
+// filter's product in a tile of 2x2 serves 2.8 multiply-adds: it pays from 16 such tiles on (map 7x7, batch 1).
 Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any_batch, std::string* reason) {
   constexpr int64_t kTiles4x4 = 24;
   constexpr int64_t kTiles2x2 = 16;
-  const int64_t least_channels = pass == Conv2dPass::grad_weight ? 32 : 16;
+  const bool is_5x5 = p.window.kh == 5;
+  const int64_t least_channels = pass != Conv2dPass::grad_weight ? 16 : is_5x5 ? 24 : 32;
   constexpr int64_t kMostChannels = 512;
   const auto because = [&](Conv2dAlgorithm algorithm, const auto&... words) {
     if (reason != nullptr) *reason = message(words...);
     return algorithm;
   };
-  if (const char* refusal = winograd_refusal(p); refusal != nullptr) return because(Conv2dAlgorithm::direct, refusal);
+  if (const char* refusal = winograd_refusal(p, 2); refusal != nullptr) {
+    return because(Conv2dAlgorithm::direct, refusal);
+  }
   if (const int64_t least = std::min(p.c, p.o); least < least_channels) {
     return because(Conv2dAlgorithm::direct, least, " channels, fewer than ", least_channels);
   }
@@ -355,7 +381,15 @@ Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any
     return because(Conv2dAlgorithm::direct, most, " channels, more than ", kMostChannels);
   }
   const auto few = [&](int64_t count) { return std::min(count, kTiles4x4); };  // whose products cannot overflow
-  const int64_t tiles = few(any_batch ? 1 : p.n) * few(ceil_div(p.oh, 4)) * few(ceil_div(p.ow, 4));
+  const auto tiles_of = [&](int64_t side) {
+    return few(any_batch ? 1 : p.n) * few(ceil_div(p.oh, side)) * few(ceil_div(p.ow, side));
+  };
+  if (is_5x5) {
+    const int64_t tiles = tiles_of(2);
+    if (tiles >= kTiles2x2) return because(Conv2dAlgorithm::winograd2x2, "tiles of 2x2: at least ", kTiles2x2);
+    return because(Conv2dAlgorithm::direct, "tiles of 2x2: ", tiles, ", fewer than ", kTiles2x2);
+  }
+  const int64_t tiles = tiles_of(4);
   if (tiles >= kTiles4x4) return because(Conv2dAlgorithm::winograd4x4, "tiles of 4x4: at least ", kTiles4x4);
   if (tiles >= kTiles2x2) {
     return because(Conv2dAlgorithm::winograd2x2, "tiles of 4x4: ", tiles, ", from ", kTiles2x2, " to ", kTiles4x4 - 1);
@@ -365,20 +399,21 @@ Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any
 
 template <class T>
 WayPlan plan_winograd(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
-  const Kernel& transform = select_winograd<T>(side);
+  const Tiling tiling(p, side);
+  const Kernel& transform = select_winograd<T>(tiling);
   if (pass == Conv2dPass::grad_weight) {
     return {ConvWay::winograd, &select_tile<GemmColumns, T>(p.c, p.o), &transform};
   }
   // The input gradient is a convolution with the channels exchanged.
   const int64_t outputs = pass == Conv2dPass::forward ? p.o : p.c;
-  return {ConvWay::winograd, &Kernels3x3<T>(Tiling(p, side), outputs).rows, &transform};
+  return {ConvWay::winograd, &TileKernels<T>(tiling, outputs).rows, &transform};
 }
 
 template <class T>
 void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   if (p.c == 0) return direct_forward(p, x, w, epilogue, y);  // sums without terms
   const Tiling tiling(p, side);
-  const Kernels3x3<T> kernels(tiling, p.o);
+  const TileKernels<T> kernels(tiling, p.o);
   const int64_t nr = kernels.nr();
   const ForwardCut<T> cut(kernels, p, tiling);
   if (cut.cut == WinogradCut::panels) {
@@ -435,31 +470,32 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
 template <class T>
 void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const T* w, T* dx) {
   const Conv2dParams q = turned_params(p);
-  // Filters [8 - k][o] of input channels [j, j + columns), at to + ((8 - k) * o + o) * ld.
+  const Tiling tiling(q, side);
+  const int64_t taps = tiling.taps();
+  // Filters [taps - 1 - k][o] of input channels [j, j + columns), at to + ((taps - 1 - k) * o + o) * ld.
   const auto turn = [&](int64_t k, int64_t j, int64_t columns, T* to, int64_t ld) {
     constexpr int64_t kSquare = 16;  // rows and columns that stay in the first-level cache while they are exchanged
     const T* from = w + (k * p.c + j) * p.o;
-    to += (8 - k) * p.o * ld;
+    to += (taps - 1 - k) * p.o * ld;
     for (int64_t o0 = 0; o0 < p.o; o0 += kSquare) {
       for (int64_t o = o0; o < std::min(p.o, o0 + kSquare); ++o) {
         for (int64_t c = 0; c < columns; ++c) to[o * ld + c] = from[c * p.o + o];
       }
     }
   };
-  const Tiling tiling(q, side);
-  const Kernels3x3<T> kernels(tiling, q.o);
+  const TileKernels<T> kernels(tiling, q.o);
   const int64_t nr = kernels.nr();
   if (turns_by_panels(q, tiling, nr)) {
     return forward_by_panels(kernels, q, tiling, dy, Epilogue<T>{}, dx, true,
                              [&](int64_t j, int64_t columns, T* scratch) {
-                               for (int64_t k = 0; k < 9; ++k) turn(k, j, columns, scratch, nr);
+                               for (int64_t k = 0; k < taps; ++k) turn(k, j, columns, scratch, nr);
                                return FilterView<T>{scratch, p.o * nr, nr};
                              });
   }
-  Buffer<T> turned(9 * p.c * p.o);
+  Buffer<T> turned(taps * p.c * p.o);
   constexpr int64_t kStrip = 16;
   const int64_t strips = ceil_div(p.c, kStrip);
-  parallel_for(9 * strips, [&](int64_t task) {
+  parallel_for(taps * strips, [&](int64_t task) {
     const int64_t j = task % strips * kStrip;
     turn(task / strips, j, std::min(kStrip, p.c - j), turned.get() + j, p.c);
   });
@@ -469,7 +505,7 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
 template <class T>
 void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const T* dy, T* dw) {
   const Tiling tiling(p, side);
-  const auto transform = function_of<Winograd, T>(select_winograd<T>(side));
+  const auto transform = function_of<Winograd, T>(select_winograd<T>(tiling));
   const Kernel& row = select_tile<GemmColumns, T>(p.c, p.o);
   const auto kernel = function_of<GemmColumns, T>(row);
   const int64_t mr = row.facts.mr;
@@ -486,7 +522,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   };
   // Columns [j, j + columns) of one product's sum over `rows` tiles, to rows of sums that lie ld apart.
   const auto multiply = [&](int64_t k, int64_t rows, Products<T>& v, Products<T>& d, int64_t j, int64_t columns,
-                            bool accumulate, T* sums, int64_t ld) {
+                            bool begins, T* sums, int64_t ld) {
     T edge[TileRunner<T>::kMaxNr] = {};
     for (int64_t first = 0; first < p.c; first += mr) {
       const T* a[TileRunner<T>::kMaxMr];
@@ -495,12 +531,16 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
         a[i] = v.matrix(k) + std::min(first + i, p.c - 1);
         c[i] = first + i < p.c ? sums + (first + i) * ld : edge;
       }
-      kernel({1, rows, a, 0, v.ld, d.matrix(k) + j, d.ld, columns, accumulate, c});
+      for (int64_t t = 0; t < rows; t += kRunTiles) {
+        kernel({1, std::min(kRunTiles, rows - t), a, 0, v.ld, d.matrix(k) + t * d.ld + j, d.ld, columns,
+                begins && t == 0 ? Accumulation::none : Accumulation::add, c});
+        for (int64_t i = 0; i < mr; ++i) a[i] += kRunTiles * v.ld;
+      }
     }
   };
   const auto finish = [&](int64_t i, int64_t j, int64_t columns, T* sums, int64_t step) {
-    T* results[9];
-    for (int64_t k = 0; k < 9; ++k) results[k] = dw + (k * p.c + i) * p.o + j;
+    T* results[kMaxTaps];
+    for (int64_t k = 0; k < tiling.taps(); ++k) results[k] = dw + (k * p.c + i) * p.o + j;
     transform({WinogradTransform::grad_filter, columns, nullptr, results, sums, step, nullptr, false});
   };
 
@@ -514,13 +554,12 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
       const int64_t columns = std::min(nr, p.o - j);
       Buffer<T> sums(cut.sums_size);
       for (int64_t k = 0; k < tiling.products; ++k) {
-        multiply(k, tiling.count, v, d, j, columns, false, sums.get() + k * step, nr);
+        multiply(k, tiling.count, v, d, j, columns, true, sums.get() + k * step, nr);
       }
       for (int64_t i = 0; i < p.c; ++i) finish(i, j, columns, sums.get() + i * nr, step);
     });
     return;
   }
-  // The terms of an element are added tile after tile: blocks of tiles continue its accumulator.
   const int64_t block = cut.block;
   Buffer<T> sums(cut.sums_size);
   Products<T> v(tiling, block, p.c), d(tiling, block, p.o);
@@ -529,7 +568,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
     parallel_for(rows, [&](int64_t t) { read(begin + t, t, v, d); });
     parallel_for(tiling.products, [&](int64_t k) {
       for (int64_t j = 0; j < p.o; j += nr) {
-        multiply(k, rows, v, d, j, std::min(nr, p.o - j), begin > 0, sums.get() + k * step + j, p.o);
+        multiply(k, rows, v, d, j, std::min(nr, p.o - j), begin == 0, sums.get() + k * step + j, p.o);
       }
     });
   }
@@ -544,9 +583,9 @@ int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
   if (pass == Conv2dPass::grad_input) {
     const Conv2dParams q = turned_params(p);
     const Tiling tiling(q, side);
-    const int64_t nr = Kernels3x3<T>(tiling, q.o).nr();
+    const int64_t nr = TileKernels<T>(tiling, q.o).nr();
     if (turns_by_panels(q, tiling, nr)) return panels_scratch<T>(q, tiling, nr, true);
-    return buffer_bytes<T>(9 * p.c * p.o) + forward_scratch<T>(q, side);
+    return buffer_bytes<T>(tiling.taps() * p.c * p.o) + forward_scratch<T>(q, side);
   }
   const Tiling tiling(p, side);
   const int64_t nr = select_tile<GemmColumns, T>(p.c, p.o).facts.nr;

@@ -38,7 +38,7 @@ void columns_tile(const GemmColumnsArgs<typename V::T>& s) {
     a[i] = s.a[i];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
-      acc[i][j] = s.accumulate ? load_columns<V, kWhole>(s.c[i], j, s.columns) : V::zero();
+      acc[i][j] = s.accumulation == Accumulation::resume ? load_columns<V, kWhole>(s.c[i], j, s.columns) : V::zero();
     }
   }
   const T* b = s.b;
@@ -62,7 +62,10 @@ void columns_tile(const GemmColumnsArgs<typename V::T>& s) {
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) store_columns<V, kWhole>(acc[i][j], s.c[i], j, s.columns);
+    for (int j = 0; j < NV; ++j) {
+      if (s.accumulation == Accumulation::add) acc[i][j] = load_columns<V, kWhole>(s.c[i], j, s.columns) + acc[i][j];
+      store_columns<V, kWhole>(acc[i][j], s.c[i], j, s.columns);
+    }
   }
 }
 

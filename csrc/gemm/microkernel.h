@@ -84,6 +84,9 @@ struct GemmStrip {
 //     columns
 //
 // with 1 <= columns <= NR; elements beyond them are neither read nor written. Rows of c may coincide where unwanted.
+// What becomes of c: the sums replace it, each sum goes on from it, or sums that begin with zero are added to it.
+enum class Accumulation { none, resume, add };
+
 template <class T>
 struct GemmColumnsArgs {
   int64_t rows;
@@ -94,7 +97,7 @@ struct GemmColumnsArgs {
   const T* b;
   int64_t ldb;
   int64_t columns;
-  bool accumulate;  // continue what c holds, else begin with zero
+  Accumulation accumulation;
   T* const* c;
 };
 

@@ -141,7 +141,7 @@ const Case kCases[] = {
        convolve(make, hash, {2, 11, 13, 9}, {3, 3, 9, 21}, window_of(3, 2, 1, 1, 2), 1, Conv2dAlgorithm::im2col,
                 Activation::gelu);
      }},
-    {"conv2d winograd2x2", 0x4dec060d6b298e9b, 0x7533854110ab23a1,
+    {"conv2d winograd2x2", 0x86d754d175d4badd, 0xf7c0e730efe30ed6,
      [](const Operands& make, Hash& hash) {
        convolve(make, hash, {2, 15, 14, 19}, {3, 3, 19, 22}, window_of(3, 1, 1, 1, 1), 1, Conv2dAlgorithm::winograd2x2,
                 Activation::relu);
@@ -150,6 +150,11 @@ const Case kCases[] = {
      [](const Operands& make, Hash& hash) {
        convolve(make, hash, {2, 15, 18, 21}, {3, 3, 21, 18}, window_of(3, 1, 1, 1, 1), 1, Conv2dAlgorithm::winograd4x4,
                 Activation::softplus);
+     }},
+    {"conv2d winograd2x2 of 5x5", 0x63d175e02e53ac38, 0xa52c35ee94389f25,
+     [](const Operands& make, Hash& hash) {
+       convolve(make, hash, {2, 15, 14, 19}, {5, 5, 19, 22}, window_of(5, 1, 1, 2, 1), 1, Conv2dAlgorithm::winograd2x2,
+                Activation::relu);
      }},
     {"pool2d", 0x6a6d610494e99b4f, 0x5d5e797d1b53929c,
      [](const Operands& make, Hash& hash) {

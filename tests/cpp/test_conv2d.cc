@@ -58,13 +58,13 @@ TEST(depthwise) {
 
 using Matrix = std::vector<std::vector<double>>;
 
-// A^T, B^T and G of F(side, 3) from the interpolation points, by Cook and Toom.
+// A^T, B^T and G of F(side, filter) from the interpolation points, by Cook and Toom.
 struct Cook {
   Matrix at, bt, g;
 
-  explicit Cook(int side) {
+  Cook(int side, int filter) {
     const std::vector<double> points =
-        side == 2 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, .75, -.75, 1.5, -1.5};
+        side + filter == 5 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, .75, -.75, 1.5, -1.5};
     const size_t n = points.size() + 1;
     const auto product = [&](size_t without) {  // coefficients of the product of (x - b)
       std::vector<double> c{1};
@@ -85,11 +85,13 @@ struct Cook {
       bt.push_back(product(i));
       double scale = 1;
       for (size_t j = 0; j < points.size(); ++j) scale *= i == j ? 1 : points[i] - points[j];
-      g.push_back({1 / scale, points[i] / scale, points[i] * points[i] / scale});
+      g.emplace_back();
+      for (int k = 0; k < filter; ++k) g.back().push_back(std::pow(points[i], k) / scale);
       for (size_t k = 0; k < at.size(); ++k) at[k][i] = std::pow(points[i], static_cast<double>(k));
     }
     bt.push_back(product(points.size()));
-    g.push_back({0, 0, 1});
+    g.emplace_back(static_cast<size_t>(filter), 0.0);
+    g.back().back() = 1;
     at.back().back() = 1;
   }
 };
@@ -102,13 +104,14 @@ Matrix transposed(const Matrix& m) {
   return t;
 }
 
-TEST(winograd) {
-  for_each_row<Winograd>([](const Kernel& row, auto t) {
+template <class Kind>
+void check_winograd(int filter) {
+  for_each_row<Kind>([filter](const Kernel& row, auto t) {
     using T = decltype(t);
-    const Cook cook(row.facts.mr);
+    const Cook cook(row.facts.mr, filter);
     const Kernel* scalar = nullptr;
-    for (const Kernel& other : Winograd::kernels()) {
-      if (is_row_of<Winograd, T>(other) && other.isa == Isa::scalar && other.facts.mr == row.facts.mr) scalar = &other;
+    for (const Kernel& other : Kind::kernels()) {
+      if (is_row_of<Kind, T>(other) && other.isa == Isa::scalar && other.facts.mr == row.facts.mr) scalar = &other;
     }
     CHECK(scalar != nullptr);
     const struct {
@@ -140,9 +143,9 @@ TEST(winograd) {
             writes.push_back(arrays.back().get());
           }
           Guarded<T> matrix(values<T>(static_cast<int64_t>(products - 1) * step + channels, 7));
-          function_of<Winograd, T>(kernel)({c.transform, channels, c.scatter ? nullptr : reads.data(),
-                                            c.scatter ? writes.data() : nullptr, matrix.get(), step,
-                                            with_bias ? bias.get() : nullptr, relu});
+          function_of<Kind, T>(kernel)({c.transform, channels, c.scatter ? nullptr : reads.data(),
+                                        c.scatter ? writes.data() : nullptr, matrix.get(), step,
+                                        with_bias ? bias.get() : nullptr, relu});
           std::vector<T> results;
           for (size_t i = 0; i < to * to; ++i) {
             const T* at = c.scatter ? writes[i] : matrix.get() + static_cast<int64_t>(i) * step;
@@ -188,6 +191,9 @@ TEST(winograd) {
     }
   });
 }
+
+TEST(winograd) { check_winograd<Winograd>(3); }
+TEST(winograd_of_5x5) { check_winograd<WinogradOf5x5>(5); }
 
 TEST(planar) {
   for_each_row<Planar>([](const Kernel& row, auto t) {

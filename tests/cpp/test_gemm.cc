@@ -170,11 +170,12 @@ TEST(gemm_columns) {
     constexpr int64_t kStep = 3;
     for (int64_t columns = 1; columns <= nr; ++columns) {
       for (int64_t rows : {0, 1, 2}) {
-        for (int64_t run : {1, 5}) {
+        for (const auto& [run, accumulation] : {std::pair{int64_t{1}, Accumulation::none},
+                                                {int64_t{5}, Accumulation::resume},
+                                                {int64_t{3}, Accumulation::add}}) {
           const int64_t a_row = (run - 1) * kStep + 2;
           const int64_t ldb = columns + 1;
           const int64_t steps = rows * run;
-          const bool accumulate = run > 1;
           std::vector<Guarded<T>> as, cs;
           std::vector<const T*> a;
           std::vector<T*> c;
@@ -187,15 +188,16 @@ TEST(gemm_columns) {
             a.push_back(as.back().get());
             c.push_back(cs.back().get());
             expected.emplace_back(static_cast<size_t>(columns), T{0});
-            if (accumulate) expected.back().assign(c.back(), c.back() + columns);
+            if (accumulation == Accumulation::resume) expected.back().assign(c.back(), c.back() + columns);
             for (int64_t j = 0; j < columns; ++j) {
               T& sum = expected.back()[static_cast<size_t>(j)];
               for (int64_t s = 0; s < steps; ++s) {
                 sum = std::fma(a.back()[s / run * a_row + s % run * kStep], b[s * ldb + j], sum);
               }
+              if (accumulation == Accumulation::add) sum = c.back()[j] + sum;
             }
           }
-          kernel({rows, run, a.data(), a_row, kStep, b.get(), ldb, columns, accumulate, c.data()});
+          kernel({rows, run, a.data(), a_row, kStep, b.get(), ldb, columns, accumulation, c.data()});
           for (size_t i = 0; i < c.size(); ++i) check_same_bits(row.name, c[i], expected[i].data(), columns);
         }
       }
