@@ -97,6 +97,7 @@ auto arguments_for(const Product<T>& p) {
     tile.kc = p.steps;
     tile.a = p.a_rows.data();
     tile.a_panel = p.a_transposed.template data<T>();
+    tile.a_step = p.m;
     tile.b = b;
     tile.ldb = p.n;
     tile.c = p.c_rows.data();

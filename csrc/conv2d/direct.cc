@@ -224,68 +224,75 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
   }
 }
 
-// A transposed copy of an operand pays for products of so many channels on both sides and few parts, which come one
-// after the other: 1.6 times the speed at 14x14 and 28x28 with 128 to 512 and 256 to 1024 channels, 0.9 at 56x56.
+// Rows of dy of so many channels share sets of the caches, and so do the rows of the result: then x is transposed, and
+// dy is a right matrix as it lies. 256 to 1024 and 512 to 2048 channels are 10% to 15% faster so, fewer are not. The
+// parts come one after the other: with many of them the threads would meet too often.
+constexpr int64_t kFarChannels = 1024;
 constexpr int64_t kTurnedChannels = 64;
 constexpr int64_t kTurnedParts = 4;
 
-template <class T>
-bool turning_pays(const Conv2dParams& p) {
-  const int64_t parts = pixel_parts(p.n * p.oh * p.ow, p.c * p.o * static_cast<int64_t>(sizeof(T)));
-  return is_product(p) && std::min(p.c, p.o) >= kTurnedChannels && parts <= kTurnedParts;
-}
-
-// dw [C, O] = x^T dy for a 1x1 filter, pixels being the steps. The operand with fewer channels is turned, so that the
-// other one is a right matrix as it lies: a product as in forward, part by part.
+// dw [C, O] = x^T dy for a 1x1 filter, pixels being the steps: a product of the transposed x as in forward, part by
+// part.
 template <class T>
 struct TurnedProduct {
-  bool turns_dy;
-  int64_t m, n;
+  int64_t pixels;
   int64_t parts, part_steps;
   int64_t ld;  // of the transposed rows: whole lines and one more, so that rows spread over the cache sets
+  int64_t sums_size;
 
-  explicit TurnedProduct(const Conv2dParams& p)
-      : turns_dy(p.o < p.c), m(turns_dy ? p.o : p.c), n(turns_dy ? p.c : p.o) {
-    const int64_t pixels = p.n * p.oh * p.ow;
-    parts = pixel_parts(pixels, m * n * static_cast<int64_t>(sizeof(T)));
+  explicit TurnedProduct(const Conv2dParams& p) : pixels(p.n * p.oh * p.ow) {
+    parts = pixel_parts(pixels, p.c * p.o * static_cast<int64_t>(sizeof(T)));
     part_steps = ceil_div(pixels, parts);
     constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
     ld = (ceil_div(pixels, kLine) + 1) * kLine;
+    sums_size = parts > 1 ? parts * p.c * p.o : 0;
   }
-  int64_t sums_size() const { return parts > 1 || turns_dy ? parts * m * n : 0; }
 };
+
+template <class T>
+bool turning_pays(const Conv2dParams& p) {
+  return is_product(p) && p.o >= kFarChannels && p.o > p.c && p.c >= kTurnedChannels &&
+         TurnedProduct<T>(p).parts <= kTurnedParts;
+}
 
 template <class T>
 void product_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   const TurnedProduct<T> product(p);
-  const bool turns_dy = product.turns_dy;
-  const int64_t m = product.m;
-  const int64_t n = product.n;
-  const int64_t parts = product.parts;
-  const int64_t ld = product.ld;
-  const int64_t pixels = p.n * p.oh * p.ow;
-  Buffer<T> turned(m * ld);
-  parallel_transpose(turns_dy ? dy : x, m, pixels, m, turned.get(), ld);
+  Buffer<T> turned(p.c * product.ld);
+  parallel_transpose(x, p.c, product.pixels, p.c, turned.get(), product.ld);
   std::optional<Buffer<T>> sums;
-  if (product.sums_size() > 0) sums.emplace(product.sums_size());
-  for (int64_t part = 0; part < parts; ++part) {
+  if (product.sums_size > 0) sums.emplace(product.sums_size);
+  for (int64_t part = 0; part < product.parts; ++part) {
     const int64_t begin = part * product.part_steps;
-    T* out = sums ? sums->get() + part * m * n : dw;
+    T* out = sums ? sums->get() + part * p.c * p.o : dw;
     MatrixB<T> b;
-    b.tap_data = {(turns_dy ? x : dy) + begin * n};
-    b.kc = std::min(product.part_steps, pixels - begin);
-    b.n = n;
-    b.ld = n;
-    gemm_rows_loops(m, b, Epilogue<T>{}, false, [&](int64_t row, int64_t count, int64_t, const T** a, T** c) {
+    b.tap_data = {dy + begin * p.o};
+    b.kc = std::min(product.part_steps, product.pixels - begin);
+    b.n = p.o;
+    b.ld = p.o;
+    gemm_rows_loops(p.c, b, Epilogue<T>{}, false, [&](int64_t row, int64_t count, int64_t, const T** a, T** c) {
       for (int64_t i = 0; i < count; ++i) {
-        a[i] = turned.get() + (row + i) * ld + begin;
-        c[i] = out + (row + i) * n;
+        a[i] = turned.get() + (row + i) * product.ld + begin;
+        c[i] = out + (row + i) * p.o;
       }
     });
   }
-  if (parts > 1) add_parts(parts, m, n, static_cast<const T*>(sums->get()), turns_dy ? sums->get() : dw, n);
-  if (turns_dy) parallel_transpose(static_cast<const T*>(sums->get()), n, m, n, dw, m);
+  if (sums) add_parts(product.parts, p.c, p.o, static_cast<const T*>(sums->get()), dw, p.o);
 }
+
+// The windows of an image as the left matrix of gemm_panel_loops().
+template <class T>
+struct WindowColumns {
+  const Windows<T>& windows;
+  const T* data = nullptr;
+  int64_t ld = 0;
+
+  bool in_place() const { return false; }
+  void pack(GemmPack::Fn<T>* kernel, int64_t row, int64_t rows, int64_t k, int64_t steps, int64_t mr,
+            int64_t panel_size, T* panels) const {
+    windows.pack(kernel, k, steps, row, rows, mr, panel_size, panels);
+  }
+};
 
 template <class T>
 WayPlan plan_direct_grad_weight(const Conv2dParams& p) {
@@ -293,7 +300,7 @@ WayPlan plan_direct_grad_weight(const Conv2dParams& p) {
   const int64_t rows = p.window.kh * p.window.kw * (p.c / p.groups);
   if (reads_filter_rows(p)) return {ConvWay::filter_rows, &select_tile<GemmColumns, T>(rows, p.o)};
   if (turning_pays<T>(p)) {
-    return {ConvWay::turned_product, &select_tile<GemmRows, T>(std::min(p.c, p.o), std::max(p.c, p.o))};
+    return {ConvWay::turned_product, &select_tile<GemmRows, T>(p.c, p.o)};
   }
   return {ConvWay::panels, &select_tile<GemmPanel, T>(rows, p.o / p.groups)};
 }
@@ -315,20 +322,12 @@ void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
     b.n = columns;
     b.ld = p.o;
     const int64_t parts = pixel_parts(pixels, rows * columns * static_cast<int64_t>(sizeof(T)));
-    gemm_panel_loops(rows, b, Epilogue<T>{}, dw + group * columns, p.o, parts,
-                     [&](int64_t row, int64_t count, int64_t k, int64_t kc, int64_t mr, T* panel) {
-                       int64_t done = 0;
-                       while (done < count) {  // the part of the tile that lies in one tap
-                         const int64_t tap = (row + done) / windows.run();
-                         const int64_t offset = (row + done) % windows.run();
-                         const int64_t length = std::min(count - done, windows.run() - offset);
-                         windows.copy(k, kc, tap, offset, length, panel + done, mr);
-                         done += length;
-                       }
-                       if (count < mr) {
-                         for (int64_t i = 0; i < kc; ++i) std::fill(panel + i * mr + count, panel + (i + 1) * mr, T{0});
-                       }
-                     });
+    T* out = dw + group * columns;
+    if (is_product(p)) {
+      gemm_panel_loops(rows, TransposedA<T>{x, p.c}, b, Epilogue<T>{}, out, p.o, parts);
+    } else {
+      gemm_panel_loops(rows, WindowColumns<T>{windows}, b, Epilogue<T>{}, out, p.o, parts);
+    }
   }
 }
 
@@ -397,12 +396,12 @@ int64_t grad_weight_scratch(const Conv2dParams& p) {
   const int64_t parts = pixel_parts(pixels, rows * columns * static_cast<int64_t>(sizeof(T)));
   if (way == ConvWay::turned_product) {
     const TurnedProduct<T> product(p);
-    const MatrixB<T> b = right_matrix<T>(1, product.part_steps, product.n, product.n);
-    return buffer_bytes<T>(product.m * product.ld) + buffer_bytes<T>(product.sums_size()) +
-           RowsCut<T>(product.m, b, false).scratch();
+    const MatrixB<T> b = right_matrix<T>(1, product.part_steps, p.o, p.o);
+    return buffer_bytes<T>(p.c * product.ld) + buffer_bytes<T>(product.sums_size) + RowsCut<T>(p.c, b, false).scratch();
   }
+  const bool in_place = is_product(p) && TransposedA<T>{nullptr, p.c}.in_place();
   return buffer_bytes<T>(Windows<T>::storage_size(p)) +
-         PanelCut<T>(rows, right_matrix<T>(1, pixels, columns, p.o), parts).scratch();
+         PanelCut<T>(rows, right_matrix<T>(1, pixels, columns, p.o), parts, in_place).scratch();
 }
 
 }  // namespace

@@ -181,6 +181,39 @@ void Windows<T>::copy(int64_t first, int64_t count, int64_t tap, int64_t offset,
   });
 }
 
+template <class T>
+void Windows<T>::pack(GemmPack::Fn<T>* kernel, int64_t first, int64_t count, int64_t row, int64_t rows, int64_t mr,
+                      int64_t panel_size, T* panels) const {
+  const auto at = [&](int64_t i) { return panels + i / mr * panel_size + i % mr; };  // element i of the first pixel
+  for (int64_t done = 0; done < rows;) {                                             // the part that lies in one tap
+    const int64_t offset = (row + done) % run_;
+    const int64_t length = std::min(rows - done, run_ - offset);
+    // Its end of a panel that the tap before began, whole panels, the begin of the next one.
+    const int64_t head = std::min(length, (mr - done % mr) % mr);
+    const int64_t whole = (length - head) / mr * mr;
+    const int64_t tail = length - head - whole;
+    T* to_head = at(done);
+    T* to_whole = at(done + head);
+    T* to_tail = at(done + head + whole);
+    for_stretches(first, count, (row + done) / run_, [&](const T* pointer, int64_t step, int64_t pixels) {
+      pointer += offset;
+      if (whole > 0) kernel({pointer + head, step, pixels, whole / mr, mr, to_whole, mr, panel_size});
+      to_whole += pixels * mr;
+      for (int64_t i = 0; head + tail > 0 && i < pixels; ++i, pointer += step) {
+        for (int64_t j = 0; j < head; ++j) to_head[j] = pointer[j];
+        for (int64_t j = 0; j < tail; ++j) to_tail[j] = pointer[head + whole + j];
+        to_head += mr;
+        to_tail += mr;
+      }
+    });
+    done += length;
+  }
+  if (const int64_t live = rows % mr; live > 0) {
+    T* rest = at(rows);
+    for (int64_t i = 0; i < count; ++i) std::fill(rest + i * mr, rest + i * mr + mr - live, T{0});
+  }
+}
+
 template class Windows<float>;
 template class Windows<double>;
 

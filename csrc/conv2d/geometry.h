@@ -6,6 +6,7 @@
 
 #include "base/allocator.h"
 #include "conv2d/conv2d.h"
+#include "gemm/microkernel.h"
 
 namespace sixloop {
 
@@ -43,6 +44,10 @@ class Windows {
   void tap_pointers(int64_t first, int64_t count, int64_t tap, const T** a) const;
   // Copies elements [offset, offset + length) of one tap of pixels [first, first + count) to rows of `out`, ld apart.
   void copy(int64_t first, int64_t count, int64_t tap, int64_t offset, int64_t length, T* out, int64_t ld) const;
+  // Copies elements [row, row + rows) under the windows of pixels [first, first + count), a row of the matrix being a
+  // pixel, to panels of mr elements, as pack_columns() of gemm/loops.h has them.
+  void pack(GemmPack::Fn<T>* kernel, int64_t first, int64_t count, int64_t row, int64_t rows, int64_t mr,
+            int64_t panel_size, T* panels) const;
 
  private:
   // Calls f(pointer, step, count) for the stretches of pixels whose pointers to a tap lie a fixed step apart.

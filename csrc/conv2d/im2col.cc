@@ -142,10 +142,7 @@ void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
     b.n = columns;
     b.ld = p.o;
     const int64_t parts = pixel_parts(pixels, rows * columns * static_cast<int64_t>(sizeof(T)));
-    gemm_panel_loops(rows, b, Epilogue<T>{}, dw + group * columns, p.o, parts,
-                     [&](int64_t row, int64_t count, int64_t k, int64_t kc, int64_t mr, T* panel) {
-                       pack_a(col.get() + k * rows + row, rows, count, kc, mr, panel);
-                     });
+    gemm_panel_loops(rows, TransposedA<T>{col.get(), rows}, b, Epilogue<T>{}, dw + group * columns, p.o, parts);
   }
 }
 
@@ -165,7 +162,8 @@ int64_t im2col_scratch(Conv2dPass pass, const Conv2dParams& p) {
     return matrix + RowsCut<T>(rows, b, false).scratch();
   } else {
     b.kc = rows;
-    product = PanelCut<T>(steps, b, pixel_parts(rows, steps * b.n * static_cast<int64_t>(sizeof(T)))).scratch();
+    const int64_t parts = pixel_parts(rows, steps * b.n * static_cast<int64_t>(sizeof(T)));
+    product = PanelCut<T>(steps, b, parts, TransposedA<T>{nullptr, steps}.in_place()).scratch();
   }
   return matrix + std::max(product, buffer_bytes<T>(Windows<T>::storage_size(p)));
 }

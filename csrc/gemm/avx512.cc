@@ -2,6 +2,7 @@
 
 #include "gemm/columns-inl.h"
 #include "gemm/microkernel-inl.h"
+#include "gemm/pack-inl.h"
 #include "gemm/strip-inl.h"
 #include "gemm/vector-inl.h"
 
@@ -23,6 +24,8 @@ void gemm_columns_f32_9x32__avx512(const GemmColumnsArgs<float>& s) { gemm_colum
 void gemm_columns_f32_9x16__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 9, 1>(s); }
 void gemm_columns_f64_9x16__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 2>(s); }
 void gemm_columns_f64_9x8__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 1>(s); }
+void gemm_pack_f32__avx512(const GemmPackArgs<float>& s) { gemm_pack<avx512::F32>(s); }
+void gemm_pack_f64__avx512(const GemmPackArgs<double>& s) { gemm_pack<avx512::F64>(s); }
 void gemm_vector_f32__avx512(const GemmVectorArgs<float>& s) { gemm_vector<avx512::F32>(s); }
 void gemm_vector_f64__avx512(const GemmVectorArgs<double>& s) { gemm_vector<avx512::F64>(s); }
 int64_t fma_peak_f32__avx512(int64_t rounds, float* sink) { return fma_rounds<avx512::F32, 12>(rounds, sink); }

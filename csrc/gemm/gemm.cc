@@ -101,6 +101,7 @@ Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKerne
 Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
 Kernels GemmStrip::kernels() { return GemmRows::kernels(); }
 Kernels GemmColumns::kernels() { return GemmRows::kernels(); }
+Kernels GemmPack::kernels() { return GemmRows::kernels(); }
 Kernels GemmVector::kernels() { return GemmRows::kernels(); }
 Kernels FmaPeak::kernels() { return GemmRows::kernels(); }
 
@@ -127,6 +128,8 @@ double measure_fma_peak(DType dtype) {
 
 template <class Kind, class T>
 const Kernel& select_tile(int64_t m, int64_t n, Arch arch) {
+  // A narrower tile reads a transposed A, which may come from memory, more often.
+  constexpr double kGain = std::is_same_v<Kind, GemmPanel> ? 0.95 : 0.999;
   const Kernel& first = select_row<Kind, T>(arch);
   const Kernel* best = &first;
   double best_cost = 0;
@@ -135,7 +138,7 @@ const Kernel& select_tile(int64_t m, int64_t n, Arch arch) {
     const int64_t tiles =
         ceil_div(std::max<int64_t>(m, 1), row.facts.mr) * ceil_div(std::max<int64_t>(n, 1), row.facts.nr);
     const double cost = static_cast<double>(tiles) * cycles(row);
-    if (best_cost == 0 || cost < best_cost * 0.999) {
+    if (best_cost == 0 || cost < best_cost * kGain) {
       best = &row;
       best_cost = cost;
     }
@@ -183,7 +186,7 @@ int64_t gemm_scratch(int64_t m, int64_t n, int64_t k, bool transpose_a, bool tra
     };
     switch (plan.way) {
       case GemmWay::panels:
-        return PanelCut<T>(m, right(n, k, transpose_b), 1).scratch();
+        return PanelCut<T>(m, right(n, k, transpose_b), 1, TransposedA<T>{nullptr, m}.in_place()).scratch();
       case GemmWay::strips:
         return strips_scratch(*plan.kernel, right(n, k, transpose_b), m <= kMostRows);
       case GemmWay::turned_strips:
@@ -244,10 +247,7 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
       parallel_transpose(left, lda, k, m, rows.get(), k);
       gemm_by_strips(*plan.kernel, m, static_cast<const T*>(rows.get()), k, right, epilogue, out);
     } else if (plan.way == GemmWay::panels) {
-      gemm_panel_loops(m, right, epilogue, out, n, 1,
-                       [&](int64_t row, int64_t rows, int64_t k0, int64_t kc, int64_t mr, T* panel) {
-                         pack_a(left + k0 * lda + row, lda, rows, kc, mr, panel);
-                       });
+      gemm_panel_loops(m, TransposedA<T>{left, lda}, right, epilogue, out, n, 1);
     } else if (plan.way == GemmWay::strips) {
       gemm_by_strips(*plan.kernel, m, left, lda, right, epilogue, out);
     } else if (plan.way == GemmWay::turned_rows) {

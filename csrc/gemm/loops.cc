@@ -20,46 +20,21 @@ std::vector<KBlock> k_blocks(int64_t taps, int64_t kc, int64_t most_steps) {
   return blocks;
 }
 
-namespace {
-
-// Copies `whole` elements, a multiple of nr, to pieces of nr that lie panel_size apart; returns where the next goes.
-// A constant length makes a piece a few vector moves.
-template <int64_t kNr, class T>
-T* copy_pieces(const T* in, int64_t whole, int64_t panel_size, T* to) {
-  for (int64_t i = 0; i < whole; i += kNr, to += panel_size) std::memcpy(to, in + i, kNr * sizeof(T));
-  return to;
-}
-
 template <class T>
-T* copy_panels(const T* in, int64_t whole, int64_t nr, int64_t panel_size, T* to) {
-  switch (nr) {
-    case 4:
-      return copy_pieces<4>(in, whole, panel_size, to);
-    case 6:
-      return copy_pieces<6>(in, whole, panel_size, to);
-    case 8:
-      return copy_pieces<8>(in, whole, panel_size, to);
-    case 12:
-      return copy_pieces<12>(in, whole, panel_size, to);
-    case 16:
-      return copy_pieces<16>(in, whole, panel_size, to);
-    case 32:
-      return copy_pieces<32>(in, whole, panel_size, to);
-    default:
-      for (int64_t i = 0; i < whole; i += nr, to += panel_size) {
-        std::memcpy(to, in + i, static_cast<size_t>(nr) * sizeof(T));
-      }
-      return to;
+void pack_columns(GemmPack::Fn<T>* kernel, const T* in, int64_t ld, int64_t steps, int64_t columns, int64_t nr,
+                  int64_t panel_size, T* panels) {
+  const int64_t whole = columns / nr;
+  if (whole > 0) kernel({in, ld, steps, whole, nr, panels, nr, panel_size});
+  if (const int64_t rest = columns % nr; rest > 0) {
+    T* to = panels + whole * panel_size;
+    kernel({in + whole * nr, ld, steps, 1, rest, to, nr, panel_size});
+    for (int64_t k = 0; k < steps; ++k) std::fill(to + k * nr + rest, to + (k + 1) * nr, T{0});
   }
 }
 
-}  // namespace
-
 template <class T>
-void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr, int64_t panel_size,
-            T* panels) {
-  const int64_t whole = columns / nr * nr;
-  const int64_t rest = columns - whole;
+void pack_b(GemmPack::Fn<T>* kernel, const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr,
+            int64_t panel_size, T* panels) {
   for (int64_t tap = 0; tap < block.taps; ++tap) {
     const T* data = b.tap_data[static_cast<size_t>(block.tap + tap)];
     T* out = panels + tap * block.kc * nr;
@@ -77,30 +52,16 @@ void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns
         }
       }
     } else {
-      const T* in = data + block.k * b.ld + j;
-      for (int64_t k = 0; k < block.kc; ++k, in += b.ld, out += nr) {
-        T* to = copy_panels(in, whole, nr, panel_size, out);
-        if (rest > 0) {
-          std::memcpy(to, in + whole, static_cast<size_t>(rest) * sizeof(T));
-          std::fill(to + rest, to + nr, T{0});
-        }
-      }
+      pack_columns(kernel, data + block.k * b.ld + j, b.ld, block.kc, columns, nr, panel_size, out);
     }
   }
 }
 
-template <class T>
-void pack_a(const T* a, int64_t ld, int64_t rows, int64_t kc, int64_t mr, T* panel) {
-  const size_t bytes = static_cast<size_t>(rows) * sizeof(T);
-  for (int64_t k = 0; k < kc; ++k, a += ld, panel += mr) {
-    std::memcpy(panel, a, bytes);
-    std::fill(panel + rows, panel + mr, T{0});
-  }
-}
-
-template void pack_b(const MatrixB<float>&, const KBlock&, int64_t, int64_t, int64_t, int64_t, float*);
-template void pack_b(const MatrixB<double>&, const KBlock&, int64_t, int64_t, int64_t, int64_t, double*);
-template void pack_a(const float*, int64_t, int64_t, int64_t, int64_t, float*);
-template void pack_a(const double*, int64_t, int64_t, int64_t, int64_t, double*);
+#define SIXLOOP_INSTANTIATE(T)                                                                             \
+  template void pack_columns(GemmPack::Fn<T>*, const T*, int64_t, int64_t, int64_t, int64_t, int64_t, T*); \
+  template void pack_b(GemmPack::Fn<T>*, const MatrixB<T>&, const KBlock&, int64_t, int64_t, int64_t, int64_t, T*);
+SIXLOOP_INSTANTIATE(float)
+SIXLOOP_INSTANTIATE(double)
+#undef SIXLOOP_INSTANTIATE
 
 }  // namespace sixloop

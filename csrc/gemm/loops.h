@@ -54,15 +54,21 @@ std::vector<KBlock> k_blocks(int64_t taps, int64_t kc, int64_t most_steps = kBlo
 
 // Tasks that a call is cut into where it is large enough: what a thread loses to the system, others take over.
 constexpr int64_t kTasks = 32;
-// The same where each task packs what it reads: twice as many cost 5% to 20% of a weight gradient.
-constexpr int64_t kPanelTasks = 16;
+// The same for each thread, where every task reads its rows of A and its columns of B for itself: 16 tasks for one
+// thread cost up to 40% of a weight gradient whose operands come from memory.
+constexpr int64_t kPanelTasks = 3;
 // Fused multiply-adds in a task of a small product: some five microseconds.
 constexpr int64_t kLeastWork = int64_t{1} << 18;
 // Tiles of rows up to which tasks pack the panels of B that they use.
 constexpr int64_t kFewTiles = 24;
-// Rows and steps of a packed block of A: 96 to 192 KiB of the second-level cache.
-constexpr int64_t kPanelRows = 192;
+// Most rows, and steps, of a block of a transposed A: packed, or where it lies. The next block is fetched while the
+// tiles pass over this one: read in place, with all of its rows' lines, 256 steps leave the cache.
+constexpr int64_t kPanelRows = 384;
 constexpr int64_t kPanelSteps = 256;
+constexpr int64_t kInPlaceSteps = 128;
+// A transposed A is read where it lies, unless its rows lie so far apart that they share sets of the caches: 1024 to
+// 256 channels are 15% faster packed, 512 to 256 are 10% slower.
+constexpr int64_t kFarColumns = 4096;
 // Up to this many tiles of rows, reading B as it lies is cheaper than packing it.
 constexpr int64_t kTilesThatPayPacking = 2;
 // Products of so few tiles of rows stream B from memory: short blocks of steps, read along B's rows, which the hardware
@@ -121,16 +127,16 @@ TaskGrid task_grid(int64_t m_tiles, int64_t mr, int64_t panels, int64_t nr, int6
   return best;
 }
 
-// Copies columns [j, j + columns) of one block of B to panels of nr columns, panel_size elements apart, each
-// [steps of the block][nr] with zeros beyond the last column.
+// Copies steps x columns elements, element (k, j) being in[k * ld + j], to panels of nr columns, panel_size elements
+// apart, each [steps][nr] with zeros beyond the last column.
 template <class T>
-void pack_b(const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr, int64_t panel_size,
-            T* panels);
+void pack_columns(GemmPack::Fn<T>* kernel, const T* in, int64_t ld, int64_t steps, int64_t columns, int64_t nr,
+                  int64_t panel_size, T* panels);
 
-// Copies rows x kc elements of a transposed A, element (i, k) being a[k * ld + i], to `panel` as [kc][mr], zeros
-// beyond rows.
+// The same for columns [j, j + columns) of one block of B.
 template <class T>
-void pack_a(const T* a, int64_t ld, int64_t rows, int64_t kc, int64_t mr, T* panel);
+void pack_b(GemmPack::Fn<T>* kernel, const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr,
+            int64_t panel_size, T* panels);
 
 // Whether the rows of n elements lie in memory one after the other, without gaps.
 template <class T>
@@ -279,6 +285,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
   const int64_t mr = cut.mr;
   const int64_t nr = cut.nr;
   const auto kernel = function_of<GemmRows, T>(cut.row);
+  const auto packer = select<GemmPack, T>();
   const int64_t taps = b.taps();
   const int64_t panels = cut.panels;
   const std::vector<KBlock>& blocks = cut.blocks;
@@ -297,7 +304,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
       const KBlock& block = blocks[static_cast<size_t>(task) % blocks.size()];
       const int64_t panel = task / static_cast<int64_t>(blocks.size()) * panels_per_pack;
       const int64_t j = panel * nr;
-      pack_b(b, block, j, std::min(nr * panels_per_pack, b.n - j), nr, steps * nr,
+      pack_b(packer, b, block, j, std::min(nr * panels_per_pack, b.n - j), nr, steps * nr,
              packed->get() + (panel * steps + block.tap * b.kc + block.k) * nr);
     });
   }
@@ -360,7 +367,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
           if (panel >= first_packed + panels_per_pack) {
             // Several panels at once: longer runs of each row of B are read.
             first_packed = panel;
-            pack_b(b, block, j, std::min({b.n, panel_end * nr, j + panels_per_pack * nr}) - j, nr,
+            pack_b(packer, b, block, j, std::min({b.n, panel_end * nr, j + panels_per_pack * nr}) - j, nr,
                    block.taps * block.kc * nr, panel_buffer->get());
           }
           tile.b = panel_buffer->get() + (panel - first_packed) * block.taps * block.kc * nr;
@@ -442,6 +449,7 @@ template <class T, class F>
 void gemm_strip_loops(const Kernel& row, int64_t strips, int64_t taps, int64_t run, int64_t a_step, int64_t a_tap,
                       const MatrixB<T>& b, const Epilogue<T>& epilogue, bool few_rows, const F& strip) {
   const auto kernel = function_of<GemmStrip, T>(row);
+  const auto packer = select<GemmPack, T>();
   const int64_t mr = row.facts.mr;
   const int64_t nr = row.facts.nr;
   const int64_t panels = ceil_div(b.n, nr);
@@ -453,7 +461,7 @@ void gemm_strip_loops(const Kernel& row, int64_t strips, int64_t taps, int64_t r
     parallel_for(ceil_div(panels, panels_per_pack), [&](int64_t task) {
       for (int64_t panel = task * panels_per_pack; panel < std::min(panels, (task + 1) * panels_per_pack); ++panel) {
         const int64_t j = panel * nr;
-        pack_b(b, KBlock{0, 1, 0, b.kc}, j, std::min(nr, b.n - j), nr, b.kc * nr, packed->get() + j * b.kc);
+        pack_b(packer, b, KBlock{0, 1, 0, b.kc}, j, std::min(nr, b.n - j), nr, b.kc * nr, packed->get() + j * b.kc);
       }
     });
   }
@@ -521,6 +529,21 @@ void add_parts(int64_t parts, int64_t m, int64_t n, const T* sums, T* c, int64_t
   });
 }
 
+// The left matrix of gemm_panel_loops(): element (i, k) is data[k * ld + i].
+template <class T>
+struct TransposedA {
+  const T* data;
+  int64_t ld;
+
+  // Whether whole tiles are read where they lie.
+  bool in_place() const { return ld * static_cast<int64_t>(sizeof(T)) < kFarColumns; }
+  // Packs rows [row, row + rows) and steps [k, k + steps), as pack_columns() does with its columns.
+  void pack(GemmPack::Fn<T>* kernel, int64_t row, int64_t rows, int64_t k, int64_t steps, int64_t mr,
+            int64_t panel_size, T* panels) const {
+    pack_columns(kernel, data + k * ld + row, ld, steps, rows, mr, panel_size, panels);
+  }
+};
+
 // How gemm_panel_loops() cuts a product into tasks, and what its buffers hold.
 template <class T>
 struct PanelCut {
@@ -531,45 +554,59 @@ struct PanelCut {
   int64_t tiles_per_task, m_tasks;
   int64_t panels_per_task, n_tasks;
   int64_t sums_size;  // elements of the sums of all parts
+  bool a_in_place;    // whole tiles of A are read where they lie
+  int64_t whole_tiles;
 
-  PanelCut(int64_t m, const MatrixB<T>& b, int64_t parts_of_sum)
-      : row(select_tile<GemmPanel, T>(m, b.n)), mr(row.facts.mr), nr(row.facts.nr), parts(parts_of_sum) {
+  PanelCut(int64_t m, const MatrixB<T>& b, int64_t parts_of_sum, bool in_place)
+      : row(select_tile<GemmPanel, T>(m, b.n)),
+        mr(row.facts.mr),
+        nr(row.facts.nr),
+        parts(parts_of_sum),
+        a_in_place(in_place),
+        whole_tiles(m / mr) {
     panels = ceil_div(b.n, nr);
     m_tiles = ceil_div(m, mr);
     part_steps = ceil_div(b.steps(), parts);
-    tiles_per_task = std::min(
-        m_tiles, std::max<int64_t>(std::min(ceil_div(kPanelRows, mr), ceil_div(m_tiles * parts, kPanelTasks)), 1));
+    const int64_t tasks = kPanelTasks * num_threads();
+    tiles_per_task =
+        std::min(m_tiles, std::max<int64_t>(std::min(ceil_div(kPanelRows, mr), ceil_div(m_tiles * parts, tasks)), 1));
     m_tasks = ceil_div(m_tiles, tiles_per_task);
-    panels_per_task =
-        m_tasks * parts >= kPanelTasks ? panels : ceil_div(panels, ceil_div(kPanelTasks, m_tasks * parts));
+    panels_per_task = m_tasks * parts >= tasks ? panels : ceil_div(panels, ceil_div(tasks, m_tasks * parts));
     n_tasks = ceil_div(panels, panels_per_task);
     sums_size = parts > 1 ? parts * m * b.n : 0;
   }
 
-  int64_t most_steps() const { return std::min(kPanelSteps, part_steps); }
+  int64_t block_steps() const { return a_in_place ? kInPlaceSteps : kPanelSteps; }
+  int64_t most_steps() const { return std::min(block_steps(), part_steps); }
   int64_t panels_per_pack() const { return std::min(kPackedColumns / nr, panels_per_task); }
+  // Of tiles [begin, end), the first that is packed.
+  int64_t first_packed_tile(int64_t begin, int64_t end) const {
+    return a_in_place ? std::clamp(whole_tiles, begin, end) : begin;
+  }
   // Elements of so many packed tiles of rows, and of the packed panels of B.
   int64_t rows_size(int64_t tiles) const { return tiles * most_steps() * mr; }
   int64_t panel_size() const { return most_steps() * nr * panels_per_pack(); }
+
+  int64_t most_packed_tiles() const { return a_in_place ? m_tiles - whole_tiles : tiles_per_task; }
 
   // Bytes that a call takes from the allocator, at most.
   int64_t scratch() const {
     return buffer_bytes<T>(sums_size) + PaddedBias<T>::scratch(panels * nr) +
            task_bytes(parts * m_tasks * n_tasks,
-                      buffer_bytes<T>(rows_size(tiles_per_task)) + buffer_bytes<T>(panel_size()));
+                      buffer_bytes<T>(rows_size(most_packed_tiles())) + buffer_bytes<T>(panel_size()));
   }
 };
 
-// C = A B where pack(row, rows, k, kc, mr, panel) packs rows [row, row + rows) and steps [k, k + kc) of A as
-// pack_a() does; B has one tap, C is dense rows ldc apart. With parts > 1 the steps are cut into that many
-// ranges, each summed on its own and the sums added in order.
-template <class T, class Pack>
-void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue, T* c, int64_t ldc, int64_t parts,
-                      const Pack& pack) {
-  const PanelCut<T> cut(m, b, parts);
+// C = A B where A is a TransposedA, or what has its members; B has one tap, C is dense rows ldc apart. With parts > 1
+// the steps are cut into that many ranges, each summed on its own and the sums added in order.
+template <class T, class Left>
+void gemm_panel_loops(int64_t m, const Left& left, const MatrixB<T>& b, const Epilogue<T>& epilogue, T* c, int64_t ldc,
+                      int64_t parts) {
+  const PanelCut<T> cut(m, b, parts, left.in_place());
   const int64_t mr = cut.mr;
   const int64_t nr = cut.nr;
   const auto kernel = function_of<GemmPanel, T>(cut.row);
+  const auto packer = select<GemmPack, T>();
   const int64_t steps = b.steps();
   const int64_t panels = cut.panels;
   const int64_t m_tasks = cut.m_tasks;
@@ -596,27 +633,32 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
     const int64_t ld_out = parts > 1 ? b.n : ldc;
 
     const int64_t most_steps = cut.most_steps();
-    Buffer<T> a(cut.rows_size(tiles));
+    const int64_t first_packed_tile = cut.first_packed_tile(tile_begin, tile_end);
+    const int64_t rows_end = std::min(tile_end * mr, m);
+    std::optional<Buffer<T>> packed_rows;
+    if (first_packed_tile < tile_end) packed_rows.emplace(cut.rows_size(tile_end - first_packed_tile));
     const int64_t panels_per_pack = cut.panels_per_pack();
     Buffer<T> panel_buffer(cut.panel_size());
     TileRunner<T> runner(kernel, static_cast<int>(mr), static_cast<int>(nr));
     GemmTile<T> tile{};
     tile.taps = 1;
-    for (int64_t k = step_begin; k < step_end; k += kPanelSteps) {
-      const int64_t kc = std::min(kPanelSteps, step_end - k);
+    for (int64_t k = step_begin; k < step_end; k += cut.block_steps()) {
+      const int64_t kc = std::min(cut.block_steps(), step_end - k);
       const bool last = k + kc == step_end && parts == 1;
-      for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t first = (tile_begin + t) * mr;
-        pack(first, std::min(mr, m - first), k, kc, mr, a.get() + t * most_steps * mr);
+      if (packed_rows) {
+        left.pack(packer, first_packed_tile * mr, rows_end - first_packed_tile * mr, k, kc, mr, most_steps * mr,
+                  packed_rows->get());
       }
       tile.kc = kc;
       tile.accumulate = k > step_begin;
       tile.relu = last && relu;
-      // Each call fetches one line of all rows of B's next block.
+      // Each call fetches one line of all rows of the next block of B or of what is read in place of A.
       constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
-      const T* next =
-          b.transposed || k + 2 * kc > step_end ? nullptr : b.tap_data[0] + (k + kc) * b.ld + panel_begin * nr;
-      const int64_t lines = ceil_div(std::min(b.n, panel_end * nr) - panel_begin * nr, kLine);
+      const bool has_next = k + 2 * kc <= step_end;
+      const int64_t b_lines =
+          has_next && !b.transposed ? ceil_div(std::min(b.n, panel_end * nr) - panel_begin * nr, kLine) : 0;
+      const int64_t a_lines =
+          has_next && cut.a_in_place ? ceil_div(first_packed_tile * mr - tile_begin * mr, kLine) : 0;
       int64_t line = 0;
       int64_t first_packed = -panels_per_pack;  // of the panels in panel_buffer
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
@@ -629,7 +671,7 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
           if (panel >= first_packed + panels_per_pack) {
             // Several panels at once: longer runs of each row of B are read.
             first_packed = panel;
-            pack_b(b, KBlock{0, 1, k, kc}, j, std::min({b.n, panel_end * nr, j + panels_per_pack * nr}) - j, nr,
+            pack_b(packer, b, KBlock{0, 1, k, kc}, j, std::min({b.n, panel_end * nr, j + panels_per_pack * nr}) - j, nr,
                    kc * nr, panel_buffer.get());
           }
           tile.b = panel_buffer.get() + (panel - first_packed) * kc * nr;
@@ -645,9 +687,19 @@ void gemm_panel_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogu
             const int64_t rows_after = std::min(mr, m - first - mr);
             for (int64_t i = 0; i < rows_after; ++i) prefetch_row(out + (first + mr + i) * ld_out + j, columns);
           }
-          tile.a_panel = a.get() + t * most_steps * mr;
-          tile.next = next != nullptr && line < lines ? next + line * kLine : nullptr;
-          tile.next_step = tile.next != nullptr ? b.ld : 0;
+          const bool in_place = tile_begin + t < first_packed_tile;
+          tile.a_panel = in_place ? left.data + k * left.ld + first
+                                  : packed_rows->get() + (tile_begin + t - first_packed_tile) * most_steps * mr;
+          tile.a_step = in_place ? left.ld : mr;
+          tile.next = nullptr;
+          tile.next_step = 0;
+          if (line < b_lines) {
+            tile.next = b.tap_data[0] + (k + kc) * b.ld + panel_begin * nr + line * kLine;
+            tile.next_step = b.ld;
+          } else if (line < b_lines + a_lines) {
+            tile.next = left.data + (k + kc) * left.ld + tile_begin * mr + (line - b_lines) * kLine;
+            tile.next_step = left.ld;
+          }
           ++line;
           runner.run(tile, rows, count, columns, /*may_overrun=*/false);  // blocks of steps accumulate in C
         }

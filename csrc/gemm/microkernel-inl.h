@@ -119,9 +119,10 @@ void gemm_panel_tile(const GemmTile<typename V::T>& t) {
   const T* b = t.b;
   const int64_t ldb = t.ldb;
   const T* a = t.a_panel;
+  const int64_t a_step = t.a_step;
   const T* next = t.next != nullptr ? t.next : b;
   const int64_t next_step = t.next_step;
-  for (int64_t k = t.taps * t.kc; k > 0; --k, a += MR, b += ldb, next += next_step) {
+  for (int64_t k = t.taps * t.kc; k > 0; --k, a += a_step, b += ldb, next += next_step) {
     __builtin_prefetch(next, 0, 2);
     acc.step(b, [&](int i) __attribute__((always_inline)) { return a + i; });
   }

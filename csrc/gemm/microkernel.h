@@ -17,8 +17,9 @@ struct GemmTile {
   int64_t kc;
   const T* const* a;  // GemmRows: row i of tap t is a[t * MR + i] + a_offset, kc dense elements
   int64_t a_offset;
-  const T* a_panel;  // GemmPanel: element (i, k) is a_panel[k * MR + i]
-  const T* b;        // step s has NR dense elements at b + s * ldb
+  const T* a_panel;  // GemmPanel: element (i, k) is a_panel[k * a_step + i]
+  int64_t a_step;
+  const T* b;  // step s has NR dense elements at b + s * ldb
   int64_t ldb;
   const T* next;  // null, or what the next tiles need: fetched meanwhile, next_step elements a step
   int64_t next_step;
@@ -105,6 +106,28 @@ struct GemmColumns {
   static constexpr const char* name = "gemm_columns";
   template <class T>
   using Fn = void(const GemmColumnsArgs<T>&);
+  static Kernels kernels();
+};
+
+// A matrix's columns in panels: out[p * panel_size + k * out_step + i] = in[k * ld + p * width + i] for 0 <= k < steps,
+// 0 <= p < panels, 0 <= i < width. Nothing else is read; elements of out between the rows of width may be overwritten,
+// which lie out_step >= width apart, but none beyond the last one.
+template <class T>
+struct GemmPackArgs {
+  const T* in;
+  int64_t ld;
+  int64_t steps;
+  int64_t panels;
+  int64_t width;
+  T* out;
+  int64_t out_step;
+  int64_t panel_size;
+};
+
+struct GemmPack {
+  static constexpr const char* name = "gemm_pack";
+  template <class T>
+  using Fn = void(const GemmPackArgs<T>&);
   static Kernels kernels();
 };
 

@@ -59,9 +59,10 @@ void check_tile(const Kernel& row, const TileCase& c, bool panel) {
       a.push_back(a_rows.back().get());
     }
   }
-  Guarded<T> a_panel(mr * steps);
+  const int64_t a_step = mr + (c.bias ? 3 : 0);  // packed, or where it lies
+  Guarded<T> a_panel(steps > 0 ? (steps - 1) * a_step + mr : 0);
   for (int64_t i = 0; i < mr; ++i) {
-    for (int64_t k = 0; k < steps; ++k) a_panel[k * mr + i] = a_values[static_cast<size_t>(i * steps + k)];
+    for (int64_t k = 0; k < steps; ++k) a_panel[k * a_step + i] = a_values[static_cast<size_t>(i * steps + k)];
   }
   const Guarded<T> b(values<T>(steps > 0 ? (steps - 1) * ldb + nr : 0, 2));
   const Guarded<T> bias(values<T>(nr, 3));
@@ -90,6 +91,7 @@ void check_tile(const Kernel& row, const TileCase& c, bool panel) {
   tile.a = panel ? nullptr : a.data();
   tile.a_offset = panel ? 0 : kOffset;
   tile.a_panel = panel ? a_panel.get() : nullptr;
+  tile.a_step = a_step;
   tile.b = b.get();
   tile.ldb = ldb;
   tile.c = c_pointers.data();
@@ -156,6 +158,37 @@ TEST(gemm_strip) {
           }
         }
         check_same_bits(row.name, c.get(), expected.data(), static_cast<int64_t>(expected.size()));
+      }
+    }
+  });
+}
+
+TEST(gemm_pack) {
+  for_each_row<GemmPack>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const auto kernel = function_of<GemmPack, T>(row);
+    for (int64_t width = 1; width <= 35; ++width) {
+      for (const int64_t steps : {1, 2, 7}) {
+        for (const int64_t panels : {1, 3}) {
+          for (const int64_t more : {0, 5}) {
+            const int64_t ld = panels * width + more;
+            const int64_t out_step = width + (panels == 1 ? more : 0);
+            const int64_t panel_size = steps * out_step;
+            const Guarded<T> in(values<T>((steps - 1) * ld + panels * width, 1));
+            // Nothing lies behind the last row of the last panel.
+            Guarded<T> out((panels - 1) * panel_size + (steps - 1) * out_step + width);
+            kernel({in.get(), ld, steps, panels, width, out.get(), out_step, panel_size});
+            for (int64_t p = 0; p < panels; ++p) {
+              for (int64_t k = 0; k < steps; ++k) {
+                check_same_bits(row.name, out.get() + p * panel_size + k * out_step, in.get() + k * ld + p * width,
+                                width);
+              }
+            }
+            // A run of the same pixel, as padding is.
+            kernel({in.get(), 0, steps, panels, width, out.get(), out_step, panel_size});
+            check_same_bits(row.name, out.get() + (steps - 1) * out_step, in.get(), width);
+          }
+        }
       }
     }
   });
