@@ -17,8 +17,8 @@ constexpr const char* name_of(Device device) { return device == Device::cuda ? "
 // the reason.
 Device parse_device(const char* op, const std::string& name);
 
-// Throws std::runtime_error with the reason where there is no GPU.
-void require_cuda();
+// Why there is no GPU; empty where there is one.
+std::string why_no_cuda();
 // Memory of the GPU, which goes back to the pool with the last owner; contents undefined.
 std::shared_ptr<void> allocate_on_cuda(size_t bytes);
 // In the order of the library's stream; returns before it is done.

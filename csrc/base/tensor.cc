@@ -10,7 +10,8 @@ namespace sixloop {
 Device parse_device(const char* op, const std::string& name) {
   if (name == "cpu") return Device::cpu;
   if (name != "cuda") value_error("[", op, "] unknown device \"", name, "\"; valid: cpu, cuda");
-  require_cuda();
+  const std::string why = why_no_cuda();
+  if (!why.empty()) throw std::runtime_error(message("[", op, "] cuda is not available: ", why));
   return Device::cuda;
 }
 

@@ -6,7 +6,7 @@
 
 namespace sixloop {
 
-void require_cuda() { cuda::require(); }
+std::string why_no_cuda() { return cuda::why(); }
 std::shared_ptr<void> allocate_on_cuda(size_t) {
   cuda::require();
   return nullptr;
@@ -32,6 +32,7 @@ uintptr_t stream_number() {
   return 0;
 }
 void make_stream_wait(uintptr_t) { require(); }
+void take_back_from_stream(int64_t) noexcept {}
 void synchronize() { require(); }
 MemoryStats memory_stats() {
   require();

@@ -164,6 +164,23 @@ void make_stream_wait(uintptr_t other) {
   SIXLOOP_CUDA(cudaStreamWaitEvent(theirs, s.event, 0));
 }
 
+void take_back_from_stream(int64_t other) noexcept {
+  if (forked || !state().why.empty()) return;
+  const State& s = state();
+  const cudaStream_t mine = stream_of(s, chosen_stream);
+  if (capturing(mine)) return;
+  cudaError_t error;
+  if (other == 1 || other == 2) {
+    const cudaStream_t theirs = stream_of(s, static_cast<uintptr_t>(other));
+    error = cudaEventRecord(s.event, theirs);
+    if (error == cudaSuccess) error = cudaStreamWaitEvent(mine, s.event, 0);
+  } else {
+    // Another stream may be gone by now, and its handle must not be used.
+    error = cudaDeviceSynchronize();
+  }
+  if (error != cudaSuccess) (void)cudaGetLastError();
+}
+
 void set_stream(uintptr_t handle) {
   const State& s = ready();
   if (const cudaError_t error = cudaStreamQuery(stream_of(s, handle));
@@ -217,7 +234,7 @@ void check_launch(const char* kernel, cudaStream_t stream, const char* file, int
 
 }  // namespace cuda
 
-void require_cuda() { cuda::require(); }
+std::string why_no_cuda() { return cuda::why(); }
 
 std::shared_ptr<void> allocate_on_cuda(size_t bytes) {
   const cuda::State& s = cuda::ready();

@@ -51,6 +51,8 @@ void set_stream(uintptr_t handle);
 uintptr_t stream_number();
 // The other stream goes on when what the library's has been given is done.
 void make_stream_wait(uintptr_t other);
+// Memory that the other stream used (-1: one that nobody named) is about to be freed in the order of the library's.
+void take_back_from_stream(int64_t other) noexcept;
 // Waits for the library's stream.
 void synchronize();
 
