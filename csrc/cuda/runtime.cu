@@ -256,7 +256,7 @@ std::shared_ptr<void> allocate_on_cuda(size_t bytes) {
                             " asked for; tensors of this process take " + cuda::size_text(stats.allocated) + ", " +
                             cuda::size_text(stats.free) + " of " + cuda::size_text(stats.total) + " are free");
   }
-  SIXLOOP_CUDA(error);
+  if (error != cudaSuccess) cuda::throw_cuda_error(error, "cudaMallocAsync", __FILE__, __LINE__);
   const auto size = static_cast<int64_t>(bytes);
   const int64_t now = cuda::allocated += size;
   ++cuda::requests;
