@@ -53,8 +53,8 @@ def test_shapes(rng, m, n, k, transpose_a, transpose_b, dtype):
 @every_transposition
 @pytest.mark.parametrize("m, n, k", [(740, 500, 19), (1409, 1023, 77), (1536, 1024, 128)])
 def test_tiles_of_a_gpu(rng, m, n, k, transpose_a, transpose_b, dtype):
-    if sixloop.cuda.device_name() == EMULATOR:
-        pytest.skip("the emulator takes large tiles for small sizes already")
+    if sixloop.cuda.device_name() == EMULATOR:  # which takes large tiles for small sizes already
+        m, n = m // 8, n // 8
     check(rng, m, n, k, dtype, transpose_a, transpose_b, "relu")
 
 
