@@ -131,7 +131,11 @@ void drop(PyObject* capsule) {
 bool is_on_cuda(py::handle provider) {
   if (py::isinstance<Tensor>(provider)) return provider.cast<Tensor>().device() == Device::cuda;
   if (py::isinstance<py::array>(provider) || !py::hasattr(provider, "__dlpack_device__")) return false;
-  return provider.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>() == kDlpackCuda;
+  try {
+    return provider.attr("__dlpack_device__")().cast<py::tuple>()[0].cast<int>() == kDlpackCuda;
+  } catch (const std::exception&) {
+    return false;  // reading it will fail, too, with an error that names the argument
+  }
 }
 
 Tensor from_dlpack_cuda(const char* op, const char* name, py::handle provider) {
@@ -139,7 +143,12 @@ Tensor from_dlpack_cuda(const char* op, const char* name, py::handle provider) {
     throw std::runtime_error(message("[", op, "] ", name, " is on cuda, which is not available: ", cuda::why()));
   }
   // The provider makes this stream wait for what it has under way.
-  const py::object capsule = provider.attr("__dlpack__")(py::arg("stream") = cuda::stream_number());
+  py::object capsule;
+  try {
+    capsule = provider.attr("__dlpack__")(py::arg("stream") = cuda::stream_number());
+  } catch (py::error_already_set& error) {
+    type_error("[", op, "] ", name, " could not be read through DLPack: ", error.what());
+  }
   if (PyCapsule_IsValid(capsule.ptr(), kName) != 0) {
     auto* const m = static_cast<DlManaged*>(PyCapsule_GetPointer(capsule.ptr(), kName));
     PyCapsule_SetName(capsule.ptr(), kUsedName);
