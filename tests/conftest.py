@@ -104,12 +104,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fails the session where every case of a parametrised test was skipped.
 
-    An optional module that is not installed is the one good reason to skip them all.
+    An optional module that is not installed and a GPU that is not there are good reasons to skip
+    them all.
     """
+    good = ("could not import", "no CUDA: ")
     empty = [
         name
         for name, reasons in _cases.items()
-        if all(reason and "could not import" not in reason for reason in reasons)
+        if all(reason and not any(why in reason for why in good) for reason in reasons)
     ]
     if empty:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -77,6 +77,22 @@ def check_includes(path: str, text: str) -> Iterator[Finding]:
             yield path, number, "intrinsics belong into base/simd and <isa>.cc"
 
 
+def check_device_code(path: str, text: str) -> Iterator[Finding]:
+    """What keeps a kernel from the emulator, or makes a result depend on the order of threads."""
+    if not path.startswith("csrc/") or path == "csrc/cuda/launch.h":
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        code = line.partition("//")[0]
+        if "<<<" in code:
+            yield path, number, "kernels are launched by SIXLOOP_LAUNCH alone"
+        if "__shared__" in code:
+            yield path, number, "shared memory comes from cuda::shared_memory"
+        if path.endswith(".cu") and re.search(r"\batomic[A-Z]", code):
+            yield path, number, "no result may depend on the order of threads"
+        if path.endswith((".cu", ".cuh")) and re.search(r'#include [<"](pybind11|Python\.h)', line):
+            yield path, number, "only csrc/bindings knows Python"
+
+
 def op_graph_findings(texts: dict[str, str]) -> Iterator[Finding]:
     """No circle between op folders."""
     graph: dict[str, set[str]] = {}
@@ -133,8 +149,10 @@ def check_rows_are_tested(texts: dict[str, str]) -> Iterator[Finding]:
 
 
 def check_python(path: str, text: str) -> Iterator[Finding]:
-    """ops.py alone calls the kernels; the package's __init__ has the settings."""
-    if not path.startswith("python/sixloop/") or path.endswith(("/ops.py", "sixloop/__init__.py")):
+    """ops.py alone calls the kernels; __init__ and cuda.py have the settings."""
+    if not path.startswith("python/sixloop/") or path.endswith(
+        ("/ops.py", "sixloop/cuda.py", "sixloop/__init__.py")
+    ):
         return
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r"\s*(from|import) .*\b_core\b(?! import Tensor$)", line):
@@ -175,7 +193,7 @@ def main() -> int:
     texts = tracked_texts()
     findings = [*op_graph_findings(texts), *check_versions(texts), *check_rows_are_tested(texts)]
     for path, text in texts.items():
-        for check in (check_text, check_includes, check_rows, check_python):
+        for check in (check_text, check_includes, check_device_code, check_rows, check_python):
             findings.extend(check(path, text))
         findings.extend(check_quotations(path, text, texts))
     for path, number, rule in findings:

@@ -1,5 +1,6 @@
-// Errors of the library: std::invalid_argument becomes Python's ValueError, TypeError its TypeError,
-// std::bad_alloc its MemoryError. Messages read "[op] rule; got values".
+// Errors of the library: std::invalid_argument becomes Python's ValueError, TypeError its TypeError, std::bad_alloc its
+// MemoryError, NotImplemented its NotImplementedError, another std::runtime_error its RuntimeError. Messages read
+// "[op] rule; got values".
 #pragma once
 
 #include <sstream>
@@ -11,6 +12,12 @@
 namespace sixloop {
 
 class TypeError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// What an op cannot do yet, on this device.
+class NotImplemented : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };

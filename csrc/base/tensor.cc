@@ -7,28 +7,47 @@
 
 namespace sixloop {
 
-Tensor Tensor::empty(const Shape& shape, DType dtype) {
+Device parse_device(const char* op, const std::string& name) {
+  if (name == "cpu") return Device::cpu;
+  if (name != "cuda") value_error("[", op, "] unknown device \"", name, "\"; valid: cpu, cuda");
+  const std::string why = why_no_cuda();
+  if (!why.empty()) throw std::runtime_error(message("[", op, "] cuda is not available: ", why));
+  return Device::cuda;
+}
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   Tensor t;
   t.shape_ = shape;
   t.size_ = shape.size();
   t.dtype_ = dtype;
+  t.device_ = device;
   const size_t bytes = static_cast<size_t>(t.size_) * size_of(dtype);
+  if (device == Device::cuda) {
+    t.owner_ = allocate_on_cuda(bytes);
+    t.data_ = t.owner_.get();
+    return t;
+  }
   t.data_ = allocate(bytes);
   t.owner_ = std::shared_ptr<void>(t.data_, [bytes](void* block) { deallocate(block, bytes); });
   return t;
 }
 
-Tensor Tensor::zeros(const Shape& shape, DType dtype) {
-  Tensor t = empty(shape, dtype);
-  std::memset(t.data_, 0, static_cast<size_t>(t.bytes()));
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  if (device == Device::cuda) {
+    zero_on_cuda(t.data_, static_cast<size_t>(t.bytes()));
+  } else {
+    std::memset(t.data_, 0, static_cast<size_t>(t.bytes()));
+  }
   return t;
 }
 
-Tensor Tensor::borrow(void* data, const Shape& shape, DType dtype, std::shared_ptr<void> owner) {
+Tensor Tensor::borrow(void* data, const Shape& shape, DType dtype, std::shared_ptr<void> owner, Device device) {
   Tensor t;
   t.shape_ = shape;
   t.size_ = shape.size();
   t.dtype_ = dtype;
+  t.device_ = device;
   t.data_ = data;
   t.owner_ = std::move(owner);
   return t;
@@ -41,6 +60,12 @@ Tensor Tensor::reshape(const Shape& shape) const {
   }
   Tensor t = *this;
   t.shape_ = shape;
+  return t;
+}
+
+Tensor Tensor::copy_to(Device device) const {
+  Tensor t = empty(shape_, dtype_, device);
+  copy_bytes(t.data_, device, data_, device_, static_cast<size_t>(bytes()));
   return t;
 }
 

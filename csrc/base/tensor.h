@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/device.h"
 #include "base/dtype.h"
 #include "base/shape.h"
 
@@ -13,14 +14,16 @@ class Tensor {
  public:
   Tensor() = default;
 
-  // New memory from the caching allocator; contents undefined.
-  static Tensor empty(const Shape& shape, DType dtype);
-  static Tensor zeros(const Shape& shape, DType dtype);
+  // New memory from the caching allocator, or from the GPU's pool; contents undefined.
+  static Tensor empty(const Shape& shape, DType dtype, Device device = Device::cpu);
+  static Tensor zeros(const Shape& shape, DType dtype, Device device = Device::cpu);
   // Memory of someone else, kept alive by `owner`.
-  static Tensor borrow(void* data, const Shape& shape, DType dtype, std::shared_ptr<void> owner);
+  static Tensor borrow(void* data, const Shape& shape, DType dtype, std::shared_ptr<void> owner,
+                       Device device = Device::cpu);
 
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
   int64_t size() const { return size_; }
   int64_t bytes() const { return size_ * static_cast<int64_t>(size_of(dtype_)); }
   const std::shared_ptr<void>& owner() const { return owner_; }
@@ -33,6 +36,8 @@ class Tensor {
 
   // The same memory under another shape of the same size.
   Tensor reshape(const Shape& shape) const;
+  // New memory with the same elements, on a device. copy_to() the device where it lies is a copy, too.
+  Tensor copy_to(Device device) const;
 
  private:
   std::shared_ptr<void> owner_;
@@ -40,6 +45,7 @@ class Tensor {
   Shape shape_;
   int64_t size_ = 0;
   DType dtype_ = DType::float32;
+  Device device_ = Device::cpu;
 };
 
 // Calls f(T{}) with the C++ type of a floating-point dtype. The caller has checked the dtype.

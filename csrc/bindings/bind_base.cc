@@ -6,6 +6,7 @@
 #include "base/kernel.h"
 #include "base/thread_pool.h"
 #include "bindings/bindings.h"
+#include "cuda/runtime.h"
 
 namespace sixloop {
 namespace {
@@ -24,7 +25,17 @@ DType parse_dtype(py::handle value) {
   type_error("[Tensor] dtype must be float32, float64, int32, int64 or uint8; got ", py::str(d).cast<std::string>());
 }
 
+// A copy, on the GPU, of what lies there.
+Tensor make_cuda_tensor(py::handle data, py::handle dtype) {
+  const Tensor source = py::isinstance<Tensor>(data) ? data.cast<Tensor>() : from_dlpack_cuda("Tensor", "data", data);
+  if (!dtype.is_none() && parse_dtype(dtype) != source.dtype()) {
+    throw NotImplemented("[Tensor] no conversion to another dtype on cuda yet: use data's .to(\"cpu\")");
+  }
+  return source.copy_to(Device::cuda);
+}
+
 Tensor make_tensor(py::handle data, py::handle dtype) {
+  if (is_on_cuda(data)) return make_cuda_tensor(data, dtype);
   const py::module_ numpy = py::module_::import("numpy");
   py::object source = py::reinterpret_borrow<py::object>(data);
   if (!py::isinstance<py::array>(source) && py::hasattr(source, "__dlpack__")) {
@@ -81,19 +92,82 @@ Tensor reshape(const Tensor& t, const py::args& args) {
 }
 
 Tensor copy(const Tensor& t) {
-  Tensor result = Tensor::empty(t.shape(), t.dtype());
-  std::memcpy(result.raw(), t.raw(), static_cast<size_t>(t.bytes()));
-  return result;
+  return Call::without_gil([&] { return t.copy_to(t.device()); });
 }
 
 std::string repr(const Tensor& t) {
   const std::string body = py::repr(numpy_view(t)).cast<std::string>();
-  return "Tensor(shape=" + t.shape().str() + ", dtype=" + name_of(t.dtype()) + ", device=cpu)\n" + body;
+  return "Tensor(shape=" + t.shape().str() + ", dtype=" + name_of(t.dtype()) + ", device=" + name_of(t.device()) +
+         ")\n" + body;
 }
 
 Tensor to_device(const Tensor& t, const std::string& device) {
-  if (device != "cpu") value_error("[Tensor.to] unknown device \"", device, "\"; valid here: cpu");
-  return t;
+  const Device target = parse_device("Tensor.to", device);
+  if (target == t.device()) return t;
+  return Call::without_gil([&] { return t.copy_to(target); });
+}
+
+void fill(const Tensor& t, const py::object& value) {
+  if (t.device() == Device::cpu) {
+    numpy_view(t).attr("fill")(value);
+    return;
+  }
+  const Tensor filled = Tensor::empty(t.shape(), t.dtype());
+  numpy_view(filled).attr("fill")(value);
+  Call::without_gil([&] {
+    copy_bytes(t.raw(), Device::cuda, filled.raw(), Device::cpu, static_cast<size_t>(t.bytes()));
+    return 0;
+  });
+}
+
+py::object to_array(const Tensor& t, const py::object& dtype, const py::object& copy_flag) {
+  const bool refuses = py::isinstance<py::bool_>(copy_flag) && !copy_flag.cast<bool>();
+  const bool wants = py::isinstance<py::bool_>(copy_flag) && copy_flag.cast<bool>();
+  if (t.device() == Device::cuda) {
+    type_error("[Tensor] a tensor on cuda does not become a NumPy array by itself: use numpy(), which copies it");
+  }
+  py::object view = numpy_view(t);
+  if (!dtype.is_none() && !py::dtype::from_args(dtype).equal(numpy_dtype(t.dtype()))) {
+    if (refuses) value_error("[Tensor] a conversion to another dtype needs a copy; got copy=False");
+    return py::object(view.attr("astype")(dtype));
+  }
+  if (wants) return py::object(view.attr("copy")());
+  return view;
+}
+
+py::object to_dlpack(const Tensor& t, const py::kwargs& kwargs) {
+  if (t.device() == Device::cpu) return py::object(numpy_view(t).attr("__dlpack__")(**kwargs));
+  py::object stream = py::none(), max_version = py::none(), device = py::none(), copy_flag = py::none();
+  for (const auto& [key, value] : kwargs) {
+    const std::string name = key.cast<std::string>();
+    py::object* const known = name == "stream"        ? &stream
+                              : name == "max_version" ? &max_version
+                              : name == "dl_device"   ? &device
+                              : name == "copy"        ? &copy_flag
+                                                      : nullptr;
+    if (known == nullptr) type_error("[Tensor] __dlpack__ has no argument ", name);
+    *known = py::reinterpret_borrow<py::object>(value);
+  }
+  if (!device.is_none() && !device.equal(py::make_tuple(kDlpackCuda, 0))) {
+    throw py::buffer_error(
+        message("[Tensor] lies on cuda and is exported there; got dl_device=", py::repr(device).cast<std::string>()));
+  }
+  const bool versioned = !max_version.is_none() && max_version.cast<py::tuple>()[0].cast<int>() >= 1;
+  const bool wants = py::isinstance<py::bool_>(copy_flag) && copy_flag.cast<bool>();
+  return to_dlpack_cuda(wants ? copy(t) : t, stream, versioned);
+}
+
+// https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html, version 3.
+py::dict cuda_array_interface(const Tensor& t) {
+  if (t.device() != Device::cuda) throw py::attribute_error("the tensor is on the CPU: no __cuda_array_interface__");
+  py::dict d;
+  d["shape"] = shape_tuple(t);
+  d["typestr"] = numpy_dtype(t.dtype()).attr("str");
+  d["data"] = py::make_tuple(reinterpret_cast<uintptr_t>(t.raw()), false);
+  d["version"] = 3;
+  d["strides"] = py::none();
+  d["stream"] = cuda::stream_number();
+  return d;
 }
 
 py::dict stats_dict() {
@@ -126,7 +200,9 @@ py::dtype numpy_dtype(DType dtype) {
   throw std::logic_error("unknown dtype");
 }
 
-py::array numpy_view(const Tensor& t) {
+py::array numpy_view(const Tensor& tensor) {
+  const Tensor t =
+      tensor.device() == Device::cpu ? tensor : Call::without_gil([&] { return tensor.copy_to(Device::cpu); });
   auto* keeper = new std::shared_ptr<void>(t.owner());
   const py::capsule base(keeper, [](void* p) { delete static_cast<std::shared_ptr<void>*>(p); });
   py::ssize_t dims[Shape::kMaxRank];
@@ -140,6 +216,8 @@ void bind_base(py::module_& m) {
       if (p) std::rethrow_exception(p);
     } catch (const TypeError& error) {
       PyErr_SetString(PyExc_TypeError, error.what());
+    } catch (const NotImplemented& error) {
+      PyErr_SetString(PyExc_NotImplementedError, error.what());
     }
   });
 
@@ -152,40 +230,28 @@ void bind_base(py::module_& m) {
       .def_property_readonly(
           "dtype", [](const Tensor& t) { return numpy_dtype(t.dtype()); }, "NumPy's dtype.")
       .def_property_readonly(
-          "device", [](const Tensor&) { return "cpu"; }, "Where the memory lies.")
+          "device", [](const Tensor& t) { return name_of(t.device()); }, "Where the memory lies: \"cpu\" or \"cuda\".")
       .def_property_readonly(
           "ndim", [](const Tensor& t) { return t.shape().rank(); }, "Number of dimensions.")
       .def_property_readonly("size", &Tensor::size, "Number of elements.")
       .def_property_readonly("nbytes", &Tensor::bytes, "Bytes of the elements.")
-      .def("numpy", &numpy_view, "A writable NumPy view of the same memory, which it keeps alive.")
+      .def("numpy", &numpy_view,
+           "A writable NumPy view of the same memory, which it keeps alive; a copy where the tensor is on cuda.")
       .def("to", &to_device, py::arg("device"), "The tensor on another device; itself where it is there already.")
       .def("reshape", &reshape, "The same memory under another shape; one size may be -1.")
       .def("copy", &copy, "A new tensor with the same elements.")
-      .def(
-          "fill", [](const Tensor& t, const py::object& value) { numpy_view(t).attr("fill")(value); }, py::arg("value"),
-          "Sets every element.")
+      .def("fill", &fill, py::arg("value"), "Sets every element.")
       .def(
           "item", [](const Tensor& t) { return py::object(numpy_view(t).attr("item")()); },
           "The only element, as a Python number.")
-      .def(
-          "__array__",
-          [](const Tensor& t, const py::object& dtype, const py::object& copy_flag) {
-            py::object view = numpy_view(t);
-            if (!dtype.is_none() && !py::dtype::from_args(dtype).equal(numpy_dtype(t.dtype()))) {
-              if (py::isinstance<py::bool_>(copy_flag) && !copy_flag.cast<bool>()) {
-                value_error("[Tensor] a conversion to another dtype needs a copy; got copy=False");
-              }
-              return py::object(view.attr("astype")(dtype));
-            }
-            if (py::isinstance<py::bool_>(copy_flag) && copy_flag.cast<bool>()) return py::object(view.attr("copy")());
-            return view;
-          },
-          py::arg("dtype") = py::none(), py::arg("copy") = py::none())
-      .def("__dlpack__",
-           [](const Tensor& t, const py::kwargs& kwargs) {
-             return py::object(numpy_view(t).attr("__dlpack__")(**kwargs));
+      .def("__array__", &to_array, py::arg("dtype") = py::none(), py::arg("copy") = py::none())
+      .def("__dlpack__", &to_dlpack)
+      .def("__dlpack_device__",
+           [](const Tensor& t) {
+             if (t.device() == Device::cuda) return py::object(py::make_tuple(kDlpackCuda, 0));
+             return py::object(numpy_view(t).attr("__dlpack_device__")());
            })
-      .def("__dlpack_device__", [](const Tensor& t) { return py::object(numpy_view(t).attr("__dlpack_device__")()); })
+      .def_property_readonly("__cuda_array_interface__", &cuda_array_interface)
       .def("__len__",
            [](const Tensor& t) {
              if (t.shape().rank() == 0) type_error("[Tensor] a tensor without dimensions has no length");
@@ -193,13 +259,13 @@ void bind_base(py::module_& m) {
            })
       .def("__repr__", &repr);
 
-  m.def("empty", [](const py::object& shape, const py::object& dtype) {
+  m.def("empty", [](const py::object& shape, const py::object& dtype, const std::string& device) {
     Call call("empty");
-    return Tensor::empty(call.shape("shape", shape), parse_dtype(dtype));
+    return Tensor::empty(call.shape("shape", shape), parse_dtype(dtype), parse_device("empty", device));
   });
-  m.def("zeros", [](const py::object& shape, const py::object& dtype) {
+  m.def("zeros", [](const py::object& shape, const py::object& dtype, const std::string& device) {
     Call call("zeros");
-    return Tensor::zeros(call.shape("shape", shape), parse_dtype(dtype));
+    return Tensor::zeros(call.shape("shape", shape), parse_dtype(dtype), parse_device("zeros", device));
   });
   m.def("num_threads", &num_threads);
   m.def("set_num_threads",

@@ -32,26 +32,26 @@ Window parse_border(const Call& call, py::handle padding) {
 
 void bind_elementwise(py::module_& m) {
   m.def("add", [](const py::object& a, const py::object& b, const py::object& activation) {
-    Call call("add");
+    Call call("add", Devices::all);
     const Tensor ta = call.array("a", a);
     const Tensor tb = call.array("b", b);
     const Activation function = call.activation(activation);
     return call.run([&] { return add(ta, tb, function); });
   });
   m.def("bias_add", [](const py::object& x, const py::object& b, const py::object& activation) {
-    Call call("bias_add");
+    Call call("bias_add", Devices::all);
     const Tensor tx = call.array("x", x);
     const Tensor tb = call.array("b", b);
     const Activation function = call.activation(activation);
     return call.run([&] { return bias_add(tx, tb, function); });
   });
   m.def("bias_grad", [](const py::object& dy) {
-    Call call("bias_grad");
+    Call call("bias_grad", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     return call.run([&] { return bias_grad(tdy); });
   });
   m.def("activation_bias_grad", [](const py::object& dy, const py::object& y, const py::object& activation) {
-    Call call("activation_bias_grad");
+    Call call("activation_bias_grad", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Tensor ty = call.array("y", y);
     const Activation function = call.activation(activation);
@@ -59,7 +59,7 @@ void bind_elementwise(py::module_& m) {
     return py::make_tuple(call.wrap(dz), call.wrap(db));
   });
   m.def("scale", [](const py::object& x, const py::object& s) {
-    Call call("scale");
+    Call call("scale", Devices::all);
     const Tensor tx = call.array("x", x);
     const double factor = parse_float("scale", "s", s);
     return call.run([&] { return scale(tx, factor); });
@@ -67,7 +67,7 @@ void bind_elementwise(py::module_& m) {
 
   // `name` is a function's and the tag of its errors; alpha is None where the function has none.
   m.def("activate", [](const char* name, const py::object& x, const py::object& alpha) {
-    Call call(name);
+    Call call(name, Devices::all);
     const Tensor tx = call.array("x", x);
     const Activation function = parse_activation(name, name);
     const double a = alpha.is_none() ? default_alpha(function) : parse_float(name, "alpha", alpha);
@@ -76,7 +76,7 @@ void bind_elementwise(py::module_& m) {
   m.def("activate_grad",
         [](const std::string& name, const py::object& dy, const py::object& x, const py::object& alpha) {
           const std::string op = name + "_grad";
-          Call call(op.c_str());
+          Call call(op.c_str(), Devices::all);
           const Tensor tdy = call.array("dy", dy);
           const Tensor tx = call.array("x", x);
           const Activation function = parse_activation(call.op(), name);
@@ -84,13 +84,13 @@ void bind_elementwise(py::module_& m) {
           return call.run([&] { return activate_grad(call.op(), tdy, tx, function, a); });
         });
   m.def("activation", [](const py::object& x, const py::object& name) {
-    Call call("activation");
+    Call call("activation", Devices::all);
     const Tensor tx = call.array("x", x);
     const Activation function = call.activation(name);
     return call.run([&] { return activate("activation", tx, function, default_alpha(function)); });
   });
   m.def("activation_grad_from_output", [](const py::object& dy, const py::object& y, const py::object& name) {
-    Call call("activation_grad_from_output");
+    Call call("activation_grad_from_output", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Tensor ty = call.array("y", y);
     const Activation function = call.activation(name);

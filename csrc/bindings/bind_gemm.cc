@@ -10,7 +10,7 @@ namespace sixloop {
 void bind_gemm(py::module_& m) {
   m.def("gemm", [](const py::object& a, const py::object& b, const py::object& bias, bool transpose_a, bool transpose_b,
                    const py::object& activation) {
-    Call call("gemm");
+    Call call("gemm", Devices::all);
     const Tensor ta = call.array("a", a);
     const Tensor tb = call.array("b", b);
     const std::optional<Tensor> tbias = call.optional_array("bias", bias);

@@ -7,6 +7,7 @@
 #endif
 
 #include "base/error.h"
+#include "cuda/runtime.h"
 
 namespace sixloop {
 namespace {
@@ -71,7 +72,32 @@ GilRelease::~GilRelease() {
 #endif
 }
 
+Call::~Call() {
+  // Who owns the memory will use it again, most likely in the order of the default stream.
+  if (!foreign_gpu_) return;
+  try {
+    cuda::make_stream_wait(1);
+  } catch (const std::exception&) {
+    // The op itself failed by the same cause, and its error is on the way.
+  }
+}
+
 Tensor Call::array(const char* name, py::handle value) {
+  const Tensor t = parse(name, value);
+  if (first_.empty()) {
+    first_ = name;
+    device_ = t.device();
+  } else if (t.device() != device_) {
+    value_error("[", op_, "] all arrays must be on one device: ", first_, " is on ", name_of(device_), ", ", name,
+                " on ", name_of(t.device()));
+  }
+  if (t.device() == Device::cuda && devices_ == Devices::cpu) {
+    throw NotImplemented(message("[", op_, "] has no CUDA kernel yet; ", name, " is on cuda: use its .to(\"cpu\")"));
+  }
+  return t;
+}
+
+Tensor Call::parse(const char* name, py::handle value) {
   if (py::isinstance<Tensor>(value)) {
     any_tensor_ = true;
     return value.cast<Tensor>();
@@ -79,6 +105,10 @@ Tensor Call::array(const char* name, py::handle value) {
   if (py::isinstance<py::array>(value)) return from_numpy(op_, name, py::reinterpret_borrow<py::array>(value));
   if (py::hasattr(value, "__dlpack__")) {
     any_tensor_ = true;
+    if (is_on_cuda(value)) {
+      foreign_gpu_ = true;
+      return from_dlpack_cuda(op_, name, value);
+    }
     py::object converted;
     try {
       converted = py::module_::import("numpy").attr("from_dlpack")(value);

@@ -31,12 +31,20 @@ class GilRelease {
   PyThreadState* state_;
 };
 
-// The arrays of one call. NumPy in gives NumPy out; any Tensor in gives Tensors out.
+// Where an op has kernels.
+enum class Devices { cpu, all };
+
+// The arrays of one call. NumPy in gives NumPy out; any Tensor in gives Tensors out. All arrays lie on one device, and
+// on a GPU only where the op says so: here is the one place that checks it.
 class Call {
  public:
-  explicit Call(const char* op) : op_(op) {}
+  explicit Call(const char* op, Devices devices = Devices::cpu) : op_(op), devices_(devices) {}
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
 
-  // A Tensor, a NumPy array (without a copy where it is dense, aligned and of native byte order) or a DLPack provider.
+  // A Tensor, a NumPy array (without a copy where it is dense, aligned and of native byte order) or a DLPack provider,
+  // whose memory on a GPU must be dense.
   Tensor array(const char* name, py::handle value);
   std::optional<Tensor> optional_array(const char* name, py::handle value);
   // An array that the op writes to: it must be writable and dense, since a copy would lose the result.
@@ -65,12 +73,25 @@ class Call {
   const char* op() const { return op_; }
 
  private:
+  Tensor parse(const char* name, py::handle value);
+
   const char* op_;
+  Devices devices_;
   bool any_tensor_ = false;
+  bool foreign_gpu_ = false;  // somebody else's memory on the GPU is among the arrays
+  std::string first_;         // the first array's name
+  Device device_ = Device::cpu;
 };
 
-// A writable NumPy array over the memory of t, which it keeps alive.
+// A writable NumPy array over the memory of t, which it keeps alive. A tensor on the GPU is copied.
 py::array numpy_view(const Tensor& t);
+
+constexpr int kDlpackCuda = 2;  // the number of CUDA among DLPack's devices
+// DLPack for memory on the GPU; NumPy does it for memory of the CPU.
+bool is_on_cuda(py::handle dlpack_provider);
+Tensor from_dlpack_cuda(const char* op, const char* name, py::handle provider);
+// `stream` is what the consumer's __dlpack__(stream=) said.
+py::capsule to_dlpack_cuda(const Tensor& t, py::handle stream, bool versioned);
 py::dtype numpy_dtype(DType dtype);
 
 // A whole number that fits into 64 bits; numpy integers count, bool and float do not.
@@ -87,6 +108,7 @@ Window parse_window(const Call& call, std::array<int64_t, 2> kernel, py::handle 
 
 void bind_base(py::module_& m);
 void bind_conv2d(py::module_& m);
+void bind_cuda(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_gemm(py::module_& m);
 void bind_optimizer(py::module_& m);

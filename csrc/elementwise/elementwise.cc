@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "base/validate.h"
+#include "elementwise/simt.h"
 
 namespace sixloop {
 namespace {
@@ -135,6 +136,17 @@ Tensor column_sums(const T* z, int64_t rows, int64_t columns, DType dtype, const
 
 int64_t rows_of(const Tensor& x) { return x.shape().back() == 0 ? 0 : x.size() / x.shape().back(); }
 
+#if defined(SIXLOOP_HAS_CUDA)
+// column_sums() of a matrix on the GPU.
+Tensor cuda_column_sums(const Tensor& z) {
+  Tensor sum = Tensor::zeros({z.shape().back()}, z.dtype(), Device::cuda);
+  if (z.size() == 0) return sum;
+  const SumLayout wide(rows_of(z), z.shape().back());
+  cuda::column_sums(z, {kSumRows, wide.chunks, wide.columns, wide.rows, wide.rest, wide.group}, sum);
+  return sum;
+}
+#endif
+
 }  // namespace
 
 Kernels Add::kernels() { return all_rows(); }
@@ -146,7 +158,13 @@ Kernels ColumnSum::kernels() { return all_rows(); }
 
 Tensor add(const Tensor& a, const Tensor& b, Activation activation) {
   check_pair("add", "a", a, "b", b);
-  Tensor y = Tensor::empty(a.shape(), a.dtype());
+  Tensor y = Tensor::empty(a.shape(), a.dtype(), a.device());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (y.device() == Device::cuda) {
+    cuda::add(a, b, activation, y);
+    return y;
+  }
+#endif
   dispatch_floating(a.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto kernel = select<Add, T>();
@@ -167,8 +185,14 @@ Tensor bias_add(const Tensor& x, const Tensor& b, Activation activation) {
   check_same_dtype("bias_add", "x", x, "b", b);
   const int64_t columns = x.shape().back();
   check_vector("bias_add", "b", b, columns, "channel");
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   if (x.size() == 0) return y;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (y.device() == Device::cuda) {
+    cuda::bias_add(x, b, activation, y);
+    return y;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto kernel = select<Add, T>();
@@ -191,7 +215,13 @@ Tensor bias_add(const Tensor& x, const Tensor& b, Activation activation) {
 
 Tensor scale(const Tensor& x, double s) {
   check_floating("scale", "x", x);
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (y.device() == Device::cuda) {
+    cuda::scale(x, s, y);
+    return y;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto kernel = select<Scale, T>();
@@ -204,7 +234,13 @@ Tensor scale(const Tensor& x, double s) {
 
 Tensor activate(const char* op, const Tensor& x, Activation activation, double alpha) {
   check_floating(op, "x", x);
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (y.device() == Device::cuda) {
+    cuda::activate(x, activation, alpha, y);
+    return y;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto kernel = select<Activate, T>();
@@ -217,7 +253,13 @@ Tensor activate(const char* op, const Tensor& x, Activation activation, double a
 
 Tensor activate_grad(const char* op, const Tensor& dy, const Tensor& x, Activation activation, double alpha) {
   check_pair(op, "dy", dy, "x", x);
-  Tensor dx = Tensor::empty(x.shape(), x.dtype());
+  Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (dx.device() == Device::cuda) {
+    cuda::activate_grad(dy, x, activation, alpha, dx);
+    return dx;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto kernel = select<ActivateGrad, T>();
@@ -232,7 +274,13 @@ Tensor activate_grad(const char* op, const Tensor& dy, const Tensor& x, Activati
 Tensor activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation) {
   check_pair("activation_grad_from_output", "dy", dy, "y", y);
   check_gradient_of_output("activation_grad_from_output", activation);
-  Tensor dz = Tensor::empty(y.shape(), y.dtype());
+  Tensor dz = Tensor::empty(y.shape(), y.dtype(), y.device());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (dz.device() == Device::cuda) {
+    cuda::activate_grad_of(dy, y, activation, dz);
+    return dz;
+  }
+#endif
   dispatch_floating(y.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto kernel = select<ActivateGradOf, T>();
@@ -246,6 +294,9 @@ Tensor activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation
 Tensor bias_grad(const Tensor& dy) {
   check_min_rank("bias_grad", "dy", dy, 1);
   check_floating("bias_grad", "dy", dy);
+#if defined(SIXLOOP_HAS_CUDA)
+  if (dy.device() == Device::cuda) return cuda_column_sums(dy);
+#endif
   return dispatch_floating(dy.dtype(), [&](auto t) {
     using T = decltype(t);
     return column_sums(dy.data<T>(), rows_of(dy), dy.shape().back(), dy.dtype(), [](int64_t, int64_t) {});
@@ -256,7 +307,14 @@ std::pair<Tensor, Tensor> activation_bias_grad(const Tensor& dy, const Tensor& y
   check_min_rank("activation_bias_grad", "dy", dy, 1);
   check_pair("activation_bias_grad", "dy", dy, "y", y);
   check_gradient_of_output("activation_bias_grad", activation);
-  Tensor dz = Tensor::empty(y.shape(), y.dtype());
+  Tensor dz = Tensor::empty(y.shape(), y.dtype(), y.device());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (y.device() == Device::cuda) {
+    cuda::activate_grad_of(dy, y, activation, dz);
+    Tensor sum = cuda_column_sums(dz);
+    return {std::move(dz), std::move(sum)};
+  }
+#endif
   Tensor db = dispatch_floating(y.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto kernel = select<ActivateGradOf, T>();

@@ -30,89 +30,91 @@ void map(const typename V::T* a, const typename V::T* b, typename V::T* y, int64
 // are not above zero, so value() and smooth gradients let it through and the others give what stands there.
 template <class V>
 struct Identity {
-  static V value(V x, V) { return x; }
-  static V gradient(V dy, V, V) { return dy; }
-  static V gradient_of(V dy, V) { return dy; }
+  SIXLOOP_HD static V value(V x, V) { return x; }
+  SIXLOOP_HD static V gradient(V dy, V, V) { return dy; }
+  SIXLOOP_HD static V gradient_of(V dy, V) { return dy; }
 };
 
 template <class V>
 struct Relu {
-  static V value(V x, V) { return V::max(V::zero(), x); }
-  static V gradient(V dy, V x, V) { return V::select(V::lt(V::zero(), x), dy, V::zero()); }
-  static V gradient_of(V dy, V y) { return V::select(V::lt(V::zero(), y), dy, V::zero()); }
+  SIXLOOP_HD static V value(V x, V) { return V::max(V::zero(), x); }
+  SIXLOOP_HD static V gradient(V dy, V x, V) { return V::select(V::lt(V::zero(), x), dy, V::zero()); }
+  SIXLOOP_HD static V gradient_of(V dy, V y) { return V::select(V::lt(V::zero(), y), dy, V::zero()); }
 };
 
 template <class V>
 struct Sigmoid {
-  static V value(V x, V) { return sigmoid(x); }
+  SIXLOOP_HD static V value(V x, V) { return sigmoid(x); }
   // s(x) s(-x) = e / (1 + e)^2, exact in both tails.
-  static V gradient(V dy, V x, V) {
+  SIXLOOP_HD static V gradient(V dy, V x, V) {
     const V e = exp(V::neg(V::abs(x)));
     const V d = V::set1(1) + e;
     return dy * (e / (d * d));
   }
-  static V gradient_of(V dy, V y) { return dy * (y * (V::set1(1) - y)); }
+  SIXLOOP_HD static V gradient_of(V dy, V y) { return dy * (y * (V::set1(1) - y)); }
 };
 
 template <class V>
 struct Tanh {
-  static V value(V x, V) { return tanh(x); }
+  SIXLOOP_HD static V value(V x, V) { return tanh(x); }
   // 1 - tanh(x)^2 = 4 e / (1 + e)^2 with e = exp(-2 |x|), exact in both tails.
-  static V gradient(V dy, V x, V) {
+  SIXLOOP_HD static V gradient(V dy, V x, V) {
     const V e = exp(V::set1(-2) * V::abs(x));
     const V d = V::set1(1) + e;
     return dy * (V::set1(4) * e / (d * d));
   }
-  static V gradient_of(V dy, V y) { return dy * V::fnma(y, y, V::set1(1)); }
+  SIXLOOP_HD static V gradient_of(V dy, V y) { return dy * V::fnma(y, y, V::set1(1)); }
 };
 
 template <class V>
 struct LeakyRelu {
-  static V value(V x, V alpha) { return V::select(V::lt(V::zero(), x), x, alpha * x); }
-  static V gradient(V dy, V x, V alpha) { return V::select(V::lt(V::zero(), x), dy, alpha * dy); }
-  static V gradient_of(V dy, V y) { return gradient(dy, y, V::set1(typename V::T(0.01))); }
+  SIXLOOP_HD static V value(V x, V alpha) { return V::select(V::lt(V::zero(), x), x, alpha * x); }
+  SIXLOOP_HD static V gradient(V dy, V x, V alpha) { return V::select(V::lt(V::zero(), x), dy, alpha * dy); }
+  SIXLOOP_HD static V gradient_of(V dy, V y) { return gradient(dy, y, V::set1(typename V::T(0.01))); }
 };
 
 template <class V>
 struct Elu {
-  static V value(V x, V alpha) { return V::select(V::lt(V::zero(), x), x, alpha * expm1(x)); }
-  static V gradient(V dy, V x, V alpha) { return V::select(V::lt(V::zero(), x), dy, dy * (alpha * exp(x))); }
+  SIXLOOP_HD static V value(V x, V alpha) { return V::select(V::lt(V::zero(), x), x, alpha * expm1(x)); }
+  SIXLOOP_HD static V gradient(V dy, V x, V alpha) { return V::select(V::lt(V::zero(), x), dy, dy * (alpha * exp(x))); }
   // alpha = 1: exp(x) = y + 1.
-  static V gradient_of(V dy, V y) { return V::select(V::lt(V::zero(), y), dy, dy * (y + V::set1(1))); }
+  SIXLOOP_HD static V gradient_of(V dy, V y) { return V::select(V::lt(V::zero(), y), dy, dy * (y + V::set1(1))); }
 };
 
 template <class V>
 struct Gelu {
-  static V value(V x, V) { return gelu(x); }
-  static V gradient(V dy, V x, V) { return dy * gelu_slope(x); }
+  SIXLOOP_HD static V value(V x, V) { return gelu(x); }
+  SIXLOOP_HD static V gradient(V dy, V x, V) { return dy * gelu_slope(x); }
 };
 
 template <class V>
 struct Softplus {
-  static V value(V x, V) { return softplus(x); }
-  static V gradient(V dy, V x, V) { return dy * sigmoid(x); }
+  SIXLOOP_HD static V value(V x, V) { return softplus(x); }
+  SIXLOOP_HD static V gradient(V dy, V x, V) { return dy * sigmoid(x); }
   // sigmoid(x) = 1 - exp(-y).
-  static V gradient_of(V dy, V y) { return dy * V::neg(expm1(V::neg(y))); }
+  SIXLOOP_HD static V gradient_of(V dy, V y) { return dy * V::neg(expm1(V::neg(y))); }
 };
 
 template <class V>
 struct Step {
-  static V value(V x, V) { return V::select(V::lt(V::zero(), x), V::set1(1), V::zero()); }
-  static V gradient(V, V, V) { return V::zero(); }
-  static V gradient_of(V, V) { return V::zero(); }
+  SIXLOOP_HD static V value(V x, V) { return V::select(V::lt(V::zero(), x), V::set1(1), V::zero()); }
+  SIXLOOP_HD static V gradient(V, V, V) { return V::zero(); }
+  SIXLOOP_HD static V gradient_of(V, V) { return V::zero(); }
 };
 
 template <class V>
 struct Ramp {
-  static V value(V x, V) { return V::min(V::set1(1), V::max(V::zero(), x)); }
-  static V gradient(V dy, V x, V) { return V::select(V::lt(V::zero(), x) & V::lt(x, V::set1(1)), dy, V::zero()); }
-  static V gradient_of(V dy, V y) { return gradient(dy, y, V::zero()); }
+  SIXLOOP_HD static V value(V x, V) { return V::min(V::set1(1), V::max(V::zero(), x)); }
+  SIXLOOP_HD static V gradient(V dy, V x, V) {
+    return V::select(V::lt(V::zero(), x) & V::lt(x, V::set1(1)), dy, V::zero());
+  }
+  SIXLOOP_HD static V gradient_of(V dy, V y) { return gradient(dy, y, V::zero()); }
 };
 
 template <class V>
 struct Gaussian {
-  static V value(V x, V) { return gaussian(x); }
-  static V gradient(V dy, V x, V) { return dy * gaussian_slope(x); }
+  SIXLOOP_HD static V value(V x, V) { return gaussian(x); }
+  SIXLOOP_HD static V gradient(V dy, V x, V) { return dy * gaussian_slope(x); }
 };
 
 // Calls f with the struct of an activation, outside the loops over elements.

@@ -7,6 +7,7 @@
 #include "base/transpose.h"
 #include "base/validate.h"
 #include "gemm/loops.h"
+#include "gemm/simt.h"
 
 namespace sixloop {
 namespace {
@@ -227,8 +228,14 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
     check_same_dtype("gemm", "a", a, "bias", *bias);
     check_vector("gemm", "bias", *bias, n, "column");
   }
-  Tensor c = Tensor::empty({m, n}, a.dtype());
+  Tensor c = Tensor::empty({m, n}, a.dtype(), a.device());
   if (c.size() == 0) return c;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (a.device() == Device::cuda) {
+    cuda::gemm(a, transpose_a, b, transpose_b, bias ? &*bias : nullptr, activation, c);
+    return c;
+  }
+#endif
   dispatch_floating(a.dtype(), [&](auto t) {
     using T = decltype(t);
     MatrixB<T> right;

@@ -50,35 +50,54 @@ void random_uniform_vectors(const PhiloxKey& key, uint64_t first, int64_t n, dou
 // The quantile function of the normal distribution: Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), PPND16,
 // whose relative error is about 1e-16. For 0 < u < 1 with 1 - u exact.
 struct Quantile {
-  static constexpr double kCentral[2][8] = {
-      {3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
-       4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3},
-      {1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3, 2.1213794301586595867e4,
-       3.9307895800092710610e4, 2.8729085735721942674e4, 5.2264952788528545610e3}};
-  static constexpr double kTail[2][8] = {
-      {1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0, 3.64784832476320460504e0,
-       1.27045825245236838258e0, 2.41780725177450611770e-1, 2.27238449892691845833e-2, 7.74545014278341407640e-4},
-      {1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1, 1.48103976427480074590e-1,
-       1.51986665636164571966e-2, 5.47593808499534494600e-4, 1.05075007164441684324e-9}};
-  static constexpr double kFarTail[2][8] = {
-      {6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0, 2.96560571828504891230e-1,
-       2.65321895265761230930e-2, 1.24266094738807843860e-3, 2.71155556874348757815e-5, 2.01033439929228813265e-7},
-      {1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2, 7.86869131145613259100e-4,
-       1.84631831751005468180e-5, 1.42151175831644588870e-7, 2.04426310338993978564e-15}};
+  static constexpr double kCentralOver[] = {3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
+                                            1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
+                                            3.3430575583588128105e4, 2.5090809287301226727e3};
+  static constexpr double kCentralUnder[] = {1.0,
+                                             4.2313330701600911252e1,
+                                             6.8718700749205790830e2,
+                                             5.3941960214247511077e3,
+                                             2.1213794301586595867e4,
+                                             3.9307895800092710610e4,
+                                             2.8729085735721942674e4,
+                                             5.2264952788528545610e3};
+  static constexpr double kTailOver[] = {1.42343711074968357734e0,  4.63033784615654529590e0, 5.76949722146069140550e0,
+                                         3.64784832476320460504e0,  1.27045825245236838258e0, 2.41780725177450611770e-1,
+                                         2.27238449892691845833e-2, 7.74545014278341407640e-4};
+  static constexpr double kTailUnder[] = {1.0,
+                                          2.05319162663775882187e0,
+                                          1.67638483018380384940e0,
+                                          6.89767334985100004550e-1,
+                                          1.48103976427480074590e-1,
+                                          1.51986665636164571966e-2,
+                                          5.47593808499534494600e-4,
+                                          1.05075007164441684324e-9};
+  static constexpr double kFarTailOver[] = {
+      6.65790464350110377720e0,  5.46378491116411436990e0,  1.78482653991729133580e0,  2.96560571828504891230e-1,
+      2.65321895265761230930e-2, 1.24266094738807843860e-3, 2.71155556874348757815e-5, 2.01033439929228813265e-7};
+  static constexpr double kFarTailUnder[] = {1.0,
+                                             5.99832206555887937690e-1,
+                                             1.36929880922735805310e-1,
+                                             1.48753612908506148525e-2,
+                                             7.86869131145613259100e-4,
+                                             1.84631831751005468180e-5,
+                                             1.42151175831644588870e-7,
+                                             2.04426310338993978564e-15};
 };
 
-template <class V>
-V rational(V x, const double (&c)[2][8]) {
-  return polynomial(x, c[0]) / polynomial(x, c[1]);
+template <class V, const auto& over, const auto& under>
+SIXLOOP_HD V rational(V x) {
+  return polynomial<V, over>(x) / polynomial<V, under>(x);
 }
 
 template <class V>
-V normal_quantile(V u) {
+SIXLOOP_HD V normal_quantile(V u) {
   const V q = u - V::set1(0.5);
-  const V central = q * rational(V::fnma(q, q, V::set1(0.180625)), Quantile::kCentral);
+  const V central = q * rational<V, Quantile::kCentralOver, Quantile::kCentralUnder>(V::fnma(q, q, V::set1(0.180625)));
   const V r = V::sqrt(V::neg(log(V::min(u, V::set1(1) - u))));
-  const V tail = V::select(V::le(r, V::set1(5)), rational(r - V::set1(1.6), Quantile::kTail),
-                           rational(r - V::set1(5), Quantile::kFarTail));
+  const V tail =
+      V::select(V::le(r, V::set1(5)), rational<V, Quantile::kTailOver, Quantile::kTailUnder>(r - V::set1(1.6)),
+                rational<V, Quantile::kFarTailOver, Quantile::kFarTailUnder>(r - V::set1(5)));
   return V::select(V::le(V::abs(q), V::set1(0.425)), central, V::copysign(tail, q));
 }
 

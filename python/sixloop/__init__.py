@@ -78,14 +78,26 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_SUBMODULES, *_LAZY})
 
 
-def zeros(shape: Sequence[int], dtype: Any = "float32") -> Tensor:
-    """Returns a tensor of zeros."""
-    return _core.zeros(tuple(shape), dtype)
+def zeros(shape: Sequence[int], dtype: Any = "float32", device: str = "cpu") -> Tensor:
+    """Returns a tensor of zeros.
+
+    Args:
+        shape: extents.
+        dtype: default float32.
+        device: "cpu" (default) or "cuda".
+    """
+    return _core.zeros(tuple(shape), dtype, device)
 
 
-def empty(shape: Sequence[int], dtype: Any = "float32") -> Tensor:
-    """Returns a tensor whose elements are undefined."""
-    return _core.empty(tuple(shape), dtype)
+def empty(shape: Sequence[int], dtype: Any = "float32", device: str = "cpu") -> Tensor:
+    """Returns a tensor whose elements are undefined.
+
+    Args:
+        shape: extents.
+        dtype: default float32.
+        device: "cpu" (default) or "cuda".
+    """
+    return _core.empty(tuple(shape), dtype, device)
 
 
 def from_nchw(array: Any) -> np.ndarray[Any, Any]:

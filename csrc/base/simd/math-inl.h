@@ -23,6 +23,8 @@
 
 #include <cstdint>
 
+#include "base/simd/host_device.h"
+
 namespace sixloop {
 namespace {  // each ISA's file compiles a copy of its own
 
@@ -99,13 +101,15 @@ struct MathConstants<double> {
 template <class V>
 using ConstantsOf = MathConstants<typename V::T>;
 
-// c[i] + c[i + 1] x + ... + c[n - 1] x^(n - 1 - i), by Horner's rule.
-template <class V, int i = 0, int n>
-V polynomial(V x, const typename V::T (&c)[n]) {
-  if constexpr (i == n - 1) {
-    return V::set1(c[i]);
+// c[i] + c[i + 1] x + ... + c[n - 1] x^(n - 1 - i), by Horner's rule. c is a template's argument because a CUDA kernel
+// may know an array of the host by the values of its elements alone.
+template <class V, const auto& c, int i = 0>
+SIXLOOP_HD V polynomial(V x) {
+  constexpr typename V::T kCoefficient = c[i];
+  if constexpr (i + 1 == sizeof c / sizeof c[0]) {
+    return V::set1(kCoefficient);
   } else {
-    return V::fma(polynomial<V, i + 1>(x, c), x, V::set1(c[i]));
+    return V::fma(polynomial<V, c, i + 1>(x), x, V::set1(kCoefficient));
   }
 }
 
@@ -117,7 +121,7 @@ struct Scaled {
 
 // Rounded once, so subnormal results are as exact as they can be. |k| is at most twice the largest exponent.
 template <class V>
-V value_of(Scaled<V> x) {
+SIXLOOP_HD V value_of(Scaled<V> x) {
   const V half = V::round(x.k * V::set1(typename V::T(0.5)));
   return x.p * V::pow2(half) * V::pow2(x.k - half);
 }
@@ -129,7 +133,7 @@ struct ExpReduced {
 };
 
 template <class V>
-ExpReduced<V> exp_reduce(V x) {
+SIXLOOP_HD ExpReduced<V> exp_reduce(V x) {
   using C = ConstantsOf<V>;
   const V k = V::round(x * V::set1(C::kLog2e));
   return {k, V::fnma(k, V::set1(C::kLn2Low), V::fnma(k, V::set1(C::kLn2High), x))};
@@ -138,20 +142,20 @@ ExpReduced<V> exp_reduce(V x) {
 // e^r - 1 for |r| <= ln 2 / 2: r + r^2 q(r), q of degree 5 (float32, approximation error 2^-28.8 of the
 // result) and 10 (float64, 2^-59.9).
 template <class V>
-V expm1_reduced(V r) {
-  return V::fma(r * r, polynomial(r, ConstantsOf<V>::kExp), r);
+SIXLOOP_HD V expm1_reduced(V r) {
+  return V::fma(r * r, polynomial<V, ConstantsOf<V>::kExp>(r), r);
 }
 
 // e^x as p * 2^k. NaN goes through p. |x| is less than 2^20.
 template <class V>
-Scaled<V> exp_scaled(V x) {
+SIXLOOP_HD Scaled<V> exp_scaled(V x) {
   const ExpReduced<V> a = exp_reduce(x);
   return {V::set1(1) + expm1_reduced(a.r), a.k};
 }
 
 // e^x. exp(-inf) = 0, exp(inf) = inf; subnormal results are exact to half a unit plus the error of p.
 template <class V>
-V exp(V x) {
+SIXLOOP_HD V exp(V x) {
   using C = ConstantsOf<V>;
   return value_of(exp_scaled(V::min(V::set1(C::kExpHigh), V::max(V::set1(C::kExpLow), x))));
 }
@@ -159,7 +163,7 @@ V exp(V x) {
 // e^x for x <= 0, two thirds of the work: exp(x), but 0 for the x whose 2^k is not normal (below -87.68 and -709.08),
 // to which kExpZero belongs. NaN goes through p.
 template <class V>
-V exp_nonpositive(V x) {
+SIXLOOP_HD V exp_nonpositive(V x) {
   const ExpReduced<V> a = exp_reduce(V::max(V::set1(ConstantsOf<V>::kExpZero), x));
   // 2^k for k one below the normal exponents has no bit set.
   return (V::set1(1) + expm1_reduced(a.r)) * V::pow2(a.k);
@@ -167,7 +171,7 @@ V exp_nonpositive(V x) {
 
 // e^x - 1, with the sign of x. expm1(-inf) = -1, expm1(inf) = inf.
 template <class V>
-V expm1(V x) {
+SIXLOOP_HD V expm1(V x) {
   using C = ConstantsOf<V>;
   using T = typename V::T;
   const ExpReduced<V> a = exp_reduce(V::min(V::set1(C::kExpHigh), V::max(V::set1(C::kExpm1Low), x)));
@@ -187,7 +191,7 @@ struct LogReduced {
 
 // For 0 < x < inf, subnormal numbers too.
 template <class V>
-LogReduced<V> log_reduce(V x) {
+SIXLOOP_HD LogReduced<V> log_reduce(V x) {
   using C = ConstantsOf<V>;
   using T = typename V::T;
   const typename V::Mask subnormal = V::lt(x, V::set1(C::kTiny));
@@ -200,14 +204,14 @@ LogReduced<V> log_reduce(V x) {
 
 // f^2 (f q(f) - 1/2) + low, so that log(1 + f) + low = f + it.
 template <class V>
-V log1p_tail(V f, V low) {
+SIXLOOP_HD V log1p_tail(V f, V low) {
   const V half = V::set1(typename V::T(0.5));
-  return V::fma(f * f, V::fma(f, polynomial(f, ConstantsOf<V>::kLog), V::neg(half)), low);
+  return V::fma(f * f, V::fma(f, polynomial<V, ConstantsOf<V>::kLog>(f), V::neg(half)), low);
 }
 
 // The natural logarithm. log(0) = -inf, log(inf) = inf, NaN for negative x.
 template <class V>
-V log(V x) {
+SIXLOOP_HD V log(V x) {
   using C = ConstantsOf<V>;
   const LogReduced<V> a = log_reduce(x);
   const V tail = log1p_tail(a.f, a.exponent * V::set1(C::kLn2Low));
@@ -220,7 +224,7 @@ V log(V x) {
 
 // log(1 + x) for 0 <= x <= 1.
 template <class V>
-V log1p(V x) {
+SIXLOOP_HD V log1p(V x) {
   using C = ConstantsOf<V>;
   using T = typename V::T;
   const V half = V::set1(T(0.5));
@@ -233,7 +237,7 @@ V log1p(V x) {
 // x^y for x >= 0 and a finite y with |y| <= 1000; NaN for negative x. The logarithm is kept in two parts, or
 // its rounding would be multiplied by y log x.
 template <class V>
-V pow(V x, typename V::T y) {
+SIXLOOP_HD V pow(V x, typename V::T y) {
   using C = ConstantsOf<V>;
   using T = typename V::T;
   const LogReduced<V> a = log_reduce(x);
@@ -246,7 +250,7 @@ V pow(V x, typename V::T y) {
   const V s_low = a.f - (s - e);
   const V t = V::fnma(half, square, s);
   const V t_low = V::fnma(half, square, s - t);
-  V rest = V::fma(a.f * square, polynomial(a.f, C::kLog), a.exponent * V::set1(C::kLn2Low));
+  V rest = V::fma(a.f * square, polynomial<V, C::kLog>(a.f), a.exponent * V::set1(C::kLn2Low));
   rest = V::fnma(half, square_low, rest) + (s_low + t_low);
   const V high = t + rest;
   const V low = rest - (high - t);
@@ -269,12 +273,12 @@ V pow(V x, typename V::T y) {
 // The hyperbolic tangent: x + x^3 q(x^2) up to |x| = 5/8, q of degree 5 (float32, 2^-28.5) and 11 (float64, 2^-57),
 // then 1 - 2 e / (1 + e) with e = exp(-2 |x|). tanh(-0) = -0.
 template <class V>
-V tanh(V x) {
+SIXLOOP_HD V tanh(V x) {
   using C = ConstantsOf<V>;
   using T = typename V::T;
   const V a = V::abs(x);
   const V z = a * a;
-  const V near = V::fma(a * z, polynomial(z, C::kTanh), a);
+  const V near = V::fma(a * z, polynomial<V, C::kTanh>(z), a);
   const Scaled<V> s = exp_scaled(V::set1(-2) * V::min(V::set1(C::kTanhHigh), a));
   const V e = s.p * V::pow2(s.k);
   const V far = V::fnma(V::set1(2), e / (V::set1(1) + e), V::set1(1));
@@ -283,7 +287,7 @@ V tanh(V x) {
 
 // 1 / (1 + exp(-x)), as exp(x) / (1 + exp(x)) for negative x: both tails keep their relative accuracy.
 template <class V>
-V sigmoid(V x) {
+SIXLOOP_HD V sigmoid(V x) {
   const V one = V::set1(1);
   const V e = exp(V::neg(V::abs(x)));
   return V::select(V::lt(x, V::zero()), e, one) / (one + e);
@@ -291,14 +295,14 @@ V sigmoid(V x) {
 
 // log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)).
 template <class V>
-V softplus(V x) {
+SIXLOOP_HD V softplus(V x) {
   return V::max(V::zero(), x) + log1p(exp(V::neg(V::abs(x))));
 }
 
 // exp(-factor a^2) as p * 2^k for factor 1 or 1/2. The rounding error of a^2 is taken into account, or the
 // relative error would grow like a^2.
 template <class V>
-Scaled<V> exp_minus_square(V a, typename V::T factor) {
+SIXLOOP_HD Scaled<V> exp_minus_square(V a, typename V::T factor) {
   const V square = a * a;
   const V square_low = V::fma(a, a, V::neg(square));
   const V f = V::set1(factor);
@@ -320,16 +324,16 @@ struct NormalTail {
 };
 
 template <class V>
-NormalTail<V> normal_tail(V a) {
+SIXLOOP_HD NormalTail<V> normal_tail(V a) {
   using T = typename V::T;
   const V u = a / (a + V::set1(4));
   const V t = V::fma(V::set1(2), u, V::set1(-1));
-  return {u, polynomial(t, ConstantsOf<V>::kNormalTail), exp_minus_square(a, T(0.5))};
+  return {u, polynomial<V, ConstantsOf<V>::kNormalTail>(t), exp_minus_square(a, T(0.5))};
 }
 
 // x Phi(x) = max(x, 0) - |x| Phi(-|x|): Phi near 1 is never formed, and both tails keep their relative accuracy.
 template <class V>
-V gelu(V x) {
+SIXLOOP_HD V gelu(V x) {
   const V a = V::min(V::set1(ConstantsOf<V>::kNormalHigh), V::abs(x));
   const NormalTail<V> tail = normal_tail(a);
   return V::max(V::zero(), x) - value_of(Scaled<V>{tail.u * (tail.q * tail.e.p), tail.e.k});
@@ -337,7 +341,7 @@ V gelu(V x) {
 
 // Phi(x) + x phi(x): with h = Phi(-|x|) - |x| phi(x) it is h for negative x, else 1 - h.
 template <class V>
-V gelu_slope(V x) {
+SIXLOOP_HD V gelu_slope(V x) {
   using T = typename V::T;
   const V a = V::min(V::set1(ConstantsOf<V>::kNormalHigh), V::abs(x));
   const NormalTail<V> tail = normal_tail(a);
@@ -350,14 +354,14 @@ V gelu_slope(V x) {
 
 // exp(-x^2).
 template <class V>
-V gaussian(V x) {
+SIXLOOP_HD V gaussian(V x) {
   const V a = V::min(V::set1(ConstantsOf<V>::kGaussianHigh), V::abs(x));
   return value_of(exp_minus_square(a, typename V::T(1)));
 }
 
 // -2 x exp(-x^2).
 template <class V>
-V gaussian_slope(V x) {
+SIXLOOP_HD V gaussian_slope(V x) {
   const V a = V::min(V::set1(ConstantsOf<V>::kGaussianHigh), V::abs(x));
   const Scaled<V> e = exp_minus_square(a, typename V::T(1));
   return V::copysign(value_of(Scaled<V>{(a + a) * e.p, e.k}), V::neg(x));

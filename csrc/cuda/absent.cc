@@ -1,0 +1,45 @@
+// csrc/cuda/runtime.h and base/device.h in a build without CUDA.
+#include "base/device.h"
+#include "cuda/runtime.h"
+
+#include <cstring>
+
+namespace sixloop {
+
+std::string why_no_cuda() { return cuda::why(); }
+std::shared_ptr<void> allocate_on_cuda(size_t) {
+  cuda::require();
+  return nullptr;
+}
+void zero_on_cuda(void*, size_t) { cuda::require(); }
+void copy_bytes(void* to, Device, const void* from, Device, size_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
+namespace cuda {
+
+bool available() { return false; }
+std::string why() { return "this build has no CUDA: there was no nvcc, or SIXLOOP_CUDA=OFF"; }
+void require() { throw DeviceError("[cuda] not available: " + why()); }
+DeviceInfo device_info() {
+  require();
+  return {};
+}
+void* stream_handle() { return nullptr; }
+void set_stream(uintptr_t) { require(); }
+uintptr_t stream_number() {
+  require();
+  return 0;
+}
+void make_stream_wait(uintptr_t) { require(); }
+void take_back_from_stream(int64_t) noexcept {}
+void synchronize() { require(); }
+MemoryStats memory_stats() {
+  require();
+  return {};
+}
+void reset_peak_memory() { require(); }
+void empty_cache() { require(); }
+
+}  // namespace cuda
+}  // namespace sixloop

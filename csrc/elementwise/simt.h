@@ -1,0 +1,23 @@
+// The maps and sums of elementwise.h on the GPU, with the bits of the CPU's. Arguments are validated, results dense.
+#pragma once
+
+#include "base/tensor.h"
+#include "elementwise/activation.h"
+
+namespace sixloop::cuda {
+
+void add(const Tensor& a, const Tensor& b, Activation activation, const Tensor& y);
+void bias_add(const Tensor& x, const Tensor& b, Activation activation, const Tensor& y);
+void scale(const Tensor& x, double s, const Tensor& y);
+void activate(const Tensor& x, Activation activation, double alpha, const Tensor& y);  // y may be x
+void activate_grad(const Tensor& dy, const Tensor& x, Activation activation, double alpha, const Tensor& dx);
+void activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation, const Tensor& dz);
+
+// The layout of elementwise.cc's sums over all axes but the last: `chunks` partial sums of at most `chunk_rows` rows of
+// `columns` elements, then `rest` elements, then `group` neighbouring rows of columns / group elements.
+struct SumCut {
+  int64_t chunk_rows, chunks, columns, rows, rest, group;
+};
+void column_sums(const Tensor& z, const SumCut& cut, const Tensor& sum);
+
+}  // namespace sixloop::cuda

@@ -1,0 +1,16 @@
+"""These tests run where there is a GPU, or a build whose GPU is the emulator of tests/simt."""
+
+import os
+
+import pytest
+
+import sixloop
+
+
+@pytest.fixture(autouse=True)
+def _gpu():
+    why = sixloop.cuda.why()
+    if why:
+        # .ci/run asks for them: there, a build without its emulator must not pass by skipping.
+        assert os.environ.get("SIXLOOP_TEST_CUDA") != "1", why
+        pytest.skip(f"no CUDA: {why}")
