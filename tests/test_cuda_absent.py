@@ -10,6 +10,7 @@ import sixloop
 assert not sixloop.cuda.is_available()
 why = sixloop.cuda.why()
 assert why
+model = sixloop.nn.Sequential([sixloop.nn.Dense(2)], input_shape=3)
 for call in (
     lambda: sixloop.zeros((2,)).to("cuda"),
     lambda: sixloop.zeros((2,), device="cuda"),
@@ -21,6 +22,9 @@ for call in (
     sixloop.cuda.current_stream,
     sixloop.cuda.empty_cache,
     lambda: sixloop.cuda.set_stream(1),
+    lambda: model.to("cuda"),
+    lambda: sixloop.Trainer(model, device="cuda"),
+    lambda: sixloop.ops.random_normal((2,), 0, 1, seed=1, purpose=1, device="cuda"),
 ):
     try:
         call()
@@ -28,6 +32,7 @@ for call in (
         assert "not available: " + why in str(error), error
     else:
         raise AssertionError("no error")
+assert model.device == sixloop.Trainer(model).device == "cpu"
 t = sixloop.zeros((2,))
 assert t.device == "cpu" and t.to("cpu").device == "cpu"
 assert sixloop.ops.relu(np.float32([1, -1])).tolist() == [1, 0]

@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "base/simd/host_device.h"
+
 namespace sixloop {
 
 struct PhiloxKey {
@@ -25,7 +27,7 @@ namespace {  // each ISA's file compiles a copy of its own
 // lane), mul (of the low halves), high (shift right by 32), xor3 and store_words, which takes the low halves of
 // four U as w0 ... w3. What is left in the high halves never reaches a result: mul and store_words drop it.
 template <class U>
-void philox_blocks(const PhiloxKey& key, uint64_t block, uint32_t* words) {
+SIXLOOP_HD void philox_blocks(const PhiloxKey& key, uint64_t block, uint32_t* words) {
   constexpr int kRounds = 10;
   const U m0 = U::set1(0xD2511F53), m1 = U::set1(0xCD9E8D57);
   uint32_t k0 = static_cast<uint32_t>(key.seed);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/kernel.h"
 #include "base/thread_pool.h"
+#include "base/validate.h"
 #include "bindings/bindings.h"
 #include "cuda/runtime.h"
 
@@ -116,6 +117,17 @@ void fill(const Tensor& t, const py::object& value) {
   numpy_view(filled).attr("fill")(value);
   Call::without_gil([&] {
     copy_bytes(t.raw(), Device::cuda, filled.raw(), Device::cpu, static_cast<size_t>(t.bytes()));
+    return 0;
+  });
+}
+
+void assign(const Tensor& t, const py::object& values) {
+  Call call("Tensor.assign", Devices::all);
+  const Tensor source = call.array("values", values);
+  check_same_dtype("Tensor.assign", "the tensor", t, "values", source);
+  check_same_shape("Tensor.assign", "the tensor", t, "values", source);
+  Call::without_gil([&] {
+    copy_bytes(t.raw(), t.device(), source.raw(), source.device(), static_cast<size_t>(t.bytes()));
     return 0;
   });
 }
@@ -238,9 +250,14 @@ void bind_base(py::module_& m) {
       .def("numpy", &numpy_view,
            "A writable NumPy view of the same memory, which it keeps alive; a copy where the tensor is on cuda.")
       .def("to", &to_device, py::arg("device"), "The tensor on another device; itself where it is there already.")
+      .def(
+          "_move", [](Tensor& t, const std::string& device) { t = to_device(t, device); }, py::arg("device"),
+          "What this object stands for becomes its copy on a device: whoever holds the object goes with it.")
       .def("reshape", &reshape, "The same memory under another shape; one size may be -1.")
       .def("copy", &copy, "A new tensor with the same elements.")
       .def("fill", &fill, py::arg("value"), "Sets every element.")
+      .def("assign", &assign, py::arg("values"),
+           "Copies the elements of an array of the same shape and dtype, from either device, into this tensor.")
       .def(
           "item", [](const Tensor& t) { return py::object(numpy_view(t).attr("item")()); },
           "The only element, as a Python number.")

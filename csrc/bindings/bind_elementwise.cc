@@ -98,7 +98,7 @@ void bind_elementwise(py::module_& m) {
   });
 
   m.def("concat", [](const py::object& arrays, const py::object& axis) {
-    Call call("concat");
+    Call call("concat", Devices::all);
     if (!py::isinstance<py::tuple>(arrays) && !py::isinstance<py::list>(arrays)) {
       type_error("[concat] arrays must be a list or tuple of arrays; got ", Py_TYPE(arrays.ptr())->tp_name);
     }
@@ -108,7 +108,7 @@ void bind_elementwise(py::module_& m) {
     return call.run([&] { return concat(parts, along); });
   });
   m.def("split", [](const py::object& x, const py::object& sizes, const py::object& axis) {
-    Call call("split");
+    Call call("split", Devices::all);
     const Tensor tx = call.array("x", x);
     const std::vector<int64_t> lengths = parse_ints("split", "sizes", sizes);
     const int64_t along = parse_int("split", "axis", axis);
@@ -118,17 +118,36 @@ void bind_elementwise(py::module_& m) {
     return result;
   });
   m.def("zero_pad2d", [](const py::object& x, const py::object& padding) {
-    Call call("zero_pad2d");
+    Call call("zero_pad2d", Devices::all);
     const Tensor tx = call.array("x", x);
     const Window border = parse_border(call, padding);
     return call.run([&] { return zero_pad2d(tx, border); });
   });
   m.def("crop2d", [](const py::object& x, const py::object& padding) {
-    Call call("crop2d");
+    Call call("crop2d", Devices::all);
     const Tensor tx = call.array("x", x);
     const Window border = parse_border(call, padding);
     return call.run([&] { return crop2d(tx, border); });
   });
+  m.def("from_nchw", [](const py::object& array) {
+    Call call("from_nchw", Devices::all);
+    const Tensor x = call.array("array", array);
+    return call.run([&] { return from_nchw(x); });
+  });
+  m.def("to_nchw", [](const py::object& array) {
+    Call call("to_nchw", Devices::all);
+    const Tensor x = call.array("array", array);
+    return call.run([&] { return to_nchw(x); });
+  });
+  m.def("moving_average",
+        [](const py::object& running, const py::object& value, const py::object& momentum, const py::object& factor) {
+          Call call("moving_average", Devices::all);
+          const Tensor r = call.output_array("running", running);
+          const Tensor v = call.array("value", value);
+          const double share = parse_float("moving_average", "momentum", momentum);
+          const double rest = parse_float("moving_average", "factor", factor);
+          Call::without_gil([&] { moving_average(r, v, share, rest); });
+        });
   m.def("copy_bandwidth", [](const py::object& bytes) {
     const int64_t total = parse_int("copy_bandwidth", "bytes", bytes);
     if (total < 1) value_error("[copy_bandwidth] bytes must be positive; got ", total);

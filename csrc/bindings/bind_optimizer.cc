@@ -7,7 +7,7 @@ void bind_optimizer(py::module_& m) {
   m.def("sgd_update",
         [](const py::object& param, const py::object& grad, const py::object& velocity, const py::object& lr,
            const py::object& momentum, const py::object& nesterov, const py::object& weight_decay) {
-          Call call("sgd_update");
+          Call call("sgd_update", Devices::all);
           const Tensor p = call.output_array("param", param);
           const Tensor g = call.array("grad", grad);
           std::optional<Tensor> v;
@@ -22,7 +22,7 @@ void bind_optimizer(py::module_& m) {
         [](const py::object& param, const py::object& grad, const py::object& m1, const py::object& m2,
            const py::object& step, const py::object& lr, const py::object& beta1, const py::object& beta2,
            const py::object& epsilon, const py::object& weight_decay, const py::object& decoupled) {
-          Call call("adam_update");
+          Call call("adam_update", Devices::all);
           const Tensor p = call.output_array("param", param);
           const Tensor g = call.array("grad", grad);
           const Tensor first = call.output_array("m", m1);
@@ -39,7 +39,7 @@ void bind_optimizer(py::module_& m) {
   m.def("rmsprop_update",
         [](const py::object& param, const py::object& grad, const py::object& square_avg, const py::object& lr,
            const py::object& rho, const py::object& epsilon, const py::object& weight_decay) {
-          Call call("rmsprop_update");
+          Call call("rmsprop_update", Devices::all);
           const Tensor p = call.output_array("param", param);
           const Tensor g = call.array("grad", grad);
           const Tensor s = call.output_array("square_avg", square_avg);

@@ -45,30 +45,32 @@ void bind_random(py::module_& m) {
         });
   m.def("random_uniform",
         [](const py::object& shape, const py::object& low, const py::object& high, const py::object& seed,
-           const py::object& purpose, const py::object& step, const py::object& dtype) {
+           const py::object& purpose, const py::object& step, const py::object& dtype, const std::string& device) {
           const Call call("random_uniform");
           const Shape extents = call.shape("shape", shape);
           const double a = parse_float(call.op(), "low", low);
           const double b = parse_float(call.op(), "high", high);
           const PhiloxKey key = parse_key(call.op(), seed, purpose, step);
           const DType kind = parse_floating(call.op(), dtype);
-          return Call::without_gil([&] { return random_uniform(extents, a, b, key, kind); });
+          const Device where = parse_device(call.op(), device);
+          return Call::without_gil([&] { return random_uniform(extents, a, b, key, kind, where); });
         });
   m.def("random_normal",
         [](const py::object& shape, const py::object& mean, const py::object& std, const py::object& seed,
-           const py::object& purpose, const py::object& step, const py::object& dtype) {
+           const py::object& purpose, const py::object& step, const py::object& dtype, const std::string& device) {
           const Call call("random_normal");
           const Shape extents = call.shape("shape", shape);
           const double mu = parse_float(call.op(), "mean", mean);
           const double sigma = parse_float(call.op(), "std", std);
           const PhiloxKey key = parse_key(call.op(), seed, purpose, step);
           const DType kind = parse_floating(call.op(), dtype);
-          return Call::without_gil([&] { return random_normal(extents, mu, sigma, key, kind); });
+          const Device where = parse_device(call.op(), device);
+          return Call::without_gil([&] { return random_normal(extents, mu, sigma, key, kind, where); });
         });
   // `op` is dropout or dropout_grad, `name` that of its array.
   m.def("dropout", [](const char* op, const char* name, const py::object& x, const py::object& rate,
                       const py::object& seed, const py::object& purpose, const py::object& step) {
-    Call call(op);
+    Call call(op, Devices::all);
     const Tensor tx = call.array(name, x);
     const double share = parse_float(op, "rate", rate);
     const PhiloxKey key = parse_key(op, seed, purpose, step);

@@ -325,4 +325,19 @@ std::pair<Tensor, Tensor> activation_bias_grad(const Tensor& dy, const Tensor& y
   return {std::move(dz), std::move(db)};
 }
 
+void moving_average(const Tensor& running, const Tensor& value, double momentum, double factor) {
+  check_pair("moving_average", "running", running, "value", value);
+#if defined(SIXLOOP_HAS_CUDA)
+  if (running.device() == Device::cuda) return cuda::moving_average(running, value, momentum, factor);
+#endif
+  // As many elements as an image has channels: no kernel of its own.
+  dispatch_floating(running.dtype(), [&](auto t) {
+    using T = decltype(t);
+    T* r = running.data<T>();
+    const T* v = value.data<T>();
+    const T share = static_cast<T>(momentum), rest = static_cast<T>(factor);
+    for (int64_t i = 0; i < running.size(); ++i) r[i] = r[i] * share + v[i] * rest;
+  });
+}
+
 }  // namespace sixloop

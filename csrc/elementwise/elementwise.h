@@ -77,6 +77,9 @@ Tensor bias_grad(const Tensor& dy);
 // dz = activate_grad_of(dy, y) and bias_grad(dz), bit for bit, in one pass over dy and y.
 std::pair<Tensor, Tensor> activation_bias_grad(const Tensor& dy, const Tensor& y, Activation activation);
 
+// running = momentum * running + factor * value, in place; both products are rounded.
+void moving_average(const Tensor& running, const Tensor& value, double momentum, double factor);
+
 #define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
 #include "elementwise/kernels.inc"
 #undef SIXLOOP_KERNEL

@@ -9,7 +9,9 @@
 #include "base/allocator.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "base/transpose.h"
 #include "base/validate.h"
+#include "elementwise/simt.h"
 
 namespace sixloop {
 namespace {
@@ -18,8 +20,14 @@ namespace {
 constexpr int64_t kGrainBytes = 1 << 17;
 
 // Copies `rows` rows of `bytes` bytes that lie `from_step` and `to_step` bytes apart.
-void copy_rows(const char* from, int64_t from_step, char* to, int64_t to_step, int64_t rows, int64_t bytes) {
+void copy_rows(Device device, const char* from, int64_t from_step, char* to, int64_t to_step, int64_t rows,
+               int64_t bytes) {
   if (rows == 0 || bytes == 0) return;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (device == Device::cuda) return cuda::copy_rows(from, to, {1, rows, bytes, from_step, 0, to_step, 0});
+#else
+  (void)device;
+#endif
   parallel_ranges(rows, std::max<int64_t>(1, kGrainBytes / bytes), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       std::memcpy(to + r * to_step, from + r * from_step, static_cast<size_t>(bytes));
@@ -73,6 +81,26 @@ struct Inside {
   }
 };
 
+// The matrices [rows, columns] of x transposed.
+Tensor transposed(const Tensor& x, int64_t rows, int64_t columns, const Shape& shape) {
+  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  const int64_t images = shape[0];
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    cuda::transpose(x, images, rows, columns, y);
+    return y;
+  }
+#endif
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(images, [&](int64_t n) {
+      const int64_t at = n * rows * columns;
+      transpose(x.data<T>() + at, columns, rows, columns, y.data<T>() + at, rows);
+    });
+  });
+  return y;
+}
+
 }  // namespace
 
 Tensor concat(const std::vector<Tensor>& arrays, int64_t axis) {
@@ -94,13 +122,13 @@ Tensor concat(const std::vector<Tensor>& arrays, int64_t axis) {
     if (arrays[i].shape()[along] > std::numeric_limits<int64_t>::max() - shape[along]) throw std::bad_alloc();
     shape[along] += arrays[i].shape()[along];
   }
-  Tensor y = Tensor::empty(shape, first.dtype());
+  Tensor y = Tensor::empty(shape, first.dtype(), first.device());
   const AxisView view(y, along);
   const int64_t step = shape[along] * view.inner;
   int64_t offset = 0;
   for (const Tensor& part : arrays) {
     const int64_t bytes = part.shape()[along] * view.inner;
-    copy_rows(bytes_of(part), bytes, bytes_of(y) + offset, step, view.outer, bytes);
+    copy_rows(part.device(), bytes_of(part), bytes, bytes_of(y) + offset, step, view.outer, bytes);
     offset += bytes;
   }
   return y;
@@ -130,9 +158,9 @@ std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, in
   for (const int64_t size : sizes) {
     Shape shape = x.shape();
     shape[along] = size;
-    parts.push_back(Tensor::empty(shape, x.dtype()));
+    parts.push_back(Tensor::empty(shape, x.dtype(), x.device()));
     const int64_t bytes = size * view.inner;
-    copy_rows(bytes_of(x) + offset, step, bytes_of(parts.back()), bytes, view.outer, bytes);
+    copy_rows(x.device(), bytes_of(x) + offset, step, bytes_of(parts.back()), bytes, view.outer, bytes);
     offset += bytes;
   }
   return parts;
@@ -143,6 +171,13 @@ Tensor zero_pad2d(const Tensor& x, const Window& border) {
   check_floating("zero_pad2d", "x", x);
   const Shape& in = x.shape();
   const Shape out{in[0], in[1] + border.pad_top + border.pad_bottom, in[2] + border.pad_left + border.pad_right, in[3]};
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    Tensor y = Tensor::empty(out, x.dtype(), Device::cuda);
+    cuda::zero_pad2d(x, border, y);
+    return y;
+  }
+#endif
   Tensor y = Tensor::zeros(out, x.dtype());
   const Inside inside(out, in, border, x.dtype());
   inside.for_each_row([&](int64_t bordered, int64_t dense) {
@@ -162,12 +197,34 @@ Tensor crop2d(const Tensor& x, const Window& border) {
                 " rows and ", border.pad_left, " + ", border.pad_right, " columns for x of shape ", in);
   }
   const Shape out{in[0], in[1] - rows, in[2] - columns, in[3]};
-  Tensor y = Tensor::empty(out, x.dtype());
+  Tensor y = Tensor::empty(out, x.dtype(), x.device());
   const Inside inside(in, out, border, x.dtype());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    cuda::copy_rows(bytes_of(x) + inside.offset, y.raw(),
+                    {inside.images, inside.rows, inside.bytes, inside.row_step, inside.image_step, inside.bytes,
+                     inside.rows * inside.bytes});
+    return y;
+  }
+#endif
   inside.for_each_row([&](int64_t bordered, int64_t dense) {
     std::memcpy(bytes_of(y) + dense, bytes_of(x) + bordered, static_cast<size_t>(inside.bytes));
   });
   return y;
+}
+
+Tensor from_nchw(const Tensor& x) {
+  check_rank("from_nchw", "array", x, 4, "[N, C, H, W]");
+  check_floating("from_nchw", "array", x);
+  const Shape& in = x.shape();
+  return transposed(x, in[1], in[2] * in[3], {in[0], in[2], in[3], in[1]});
+}
+
+Tensor to_nchw(const Tensor& x) {
+  check_rank("to_nchw", "array", x, 4, "[N, H, W, C]");
+  check_floating("to_nchw", "array", x);
+  const Shape& in = x.shape();
+  return transposed(x, in[1] * in[2], in[3], {in[0], in[3], in[1], in[2]});
 }
 
 double measure_copy_bandwidth(int64_t bytes) {

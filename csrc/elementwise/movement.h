@@ -18,6 +18,10 @@ Tensor zero_pad2d(const Tensor& x, const Window& border);
 // The inverse: takes the border away.
 Tensor crop2d(const Tensor& x, const Window& border);
 
+// [N, C, H, W] as [N, H, W, C], and back.
+Tensor from_nchw(const Tensor& x);
+Tensor to_nchw(const Tensor& x);
+
 // Bytes a second that all threads read and write in a copy, the best of several runs: `bytes` are half read, half
 // written. What fits into a cache is measured there.
 double measure_copy_bandwidth(int64_t bytes);

@@ -49,6 +49,12 @@ struct Product {
   __device__ T operator()(int64_t, T x) const { return x * s; }
 };
 
+template <class T>
+struct MovingAverage {
+  T momentum, factor;
+  __device__ T operator()(int64_t, T running, T value) const { return running * momentum + value * factor; }
+};
+
 // Calls f(T{}, function) with the dtype's type and the activation's struct.
 template <class F>
 void with_function(DType dtype, Activation activation, const F& f) {
@@ -132,6 +138,14 @@ void activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation, 
       map(GradientOf<T, Function>{}, dz.data<T>(), dz.size(), static_cast<const T*>(dy.data<T>()),
           static_cast<const T*>(y.data<T>()));
     }
+  });
+}
+
+void moving_average(const Tensor& running, const Tensor& value, double momentum, double factor) {
+  dispatch_floating(running.dtype(), [&](auto t) {
+    using T = decltype(t);
+    map(MovingAverage<T>{static_cast<T>(momentum), static_cast<T>(factor)}, running.data<T>(), running.size(),
+        static_cast<const T*>(running.data<T>()), static_cast<const T*>(value.data<T>()));
   });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/tensor.h"
+#include "base/window.h"
 #include "elementwise/activation.h"
 
 namespace sixloop::cuda {
@@ -19,5 +20,17 @@ struct SumCut {
   int64_t chunk_rows, chunks, columns, rows, rest, group;
 };
 void column_sums(const Tensor& z, const SumCut& cut, const Tensor& sum);
+
+void moving_average(const Tensor& running, const Tensor& value, double momentum, double factor);
+
+// Rows of `bytes` bytes, `rows` of them in each image. Steps are bytes, too; all are multiples of an element's size.
+struct RowCopy {
+  int64_t images, rows, bytes;
+  int64_t from_row, from_image, to_row, to_image;
+};
+void copy_rows(const void* from, void* to, const RowCopy& copy);
+void zero_pad2d(const Tensor& x, const Window& border, const Tensor& y);
+// y[n][c][r] = x[n][r][c].
+void transpose(const Tensor& x, int64_t matrices, int64_t rows, int64_t columns, const Tensor& y);
 
 }  // namespace sixloop::cuda

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "base/validate.h"
+#include "optimizer/simt.h"
 
 namespace sixloop {
 namespace {
@@ -66,11 +67,23 @@ void sgd_update(const Tensor& param, const Tensor& grad, const std::optional<Ten
   if (nesterov && momentum == 0) value_error("[sgd_update] nesterov needs momentum above 0; got ", momentum);
   dispatch_floating(param.dtype(), [&](auto t) {
     using T = decltype(t);
+    const SgdArgs<T> args{param.data<T>(),
+                          grad.data<T>(),
+                          momentum != 0 ? velocity->data<T>() : nullptr,
+                          static_cast<T>(lr),
+                          static_cast<T>(momentum),
+                          static_cast<T>(weight_decay),
+                          nesterov};
+#if defined(SIXLOOP_HAS_CUDA)
+    if (param.device() == Device::cuda) return cuda::sgd(args, param.size());
+#endif
     const auto kernel = select<Sgd, T>();
     parallel_ranges(param.size(), kGrain, [&](int64_t begin, int64_t end) {
-      kernel({param.data<T>() + begin, grad.data<T>() + begin, momentum != 0 ? velocity->data<T>() + begin : nullptr,
-              static_cast<T>(lr), static_cast<T>(momentum), static_cast<T>(weight_decay), nesterov},
-             end - begin);
+      SgdArgs<T> part = args;
+      part.param += begin;
+      part.grad += begin;
+      if (part.velocity != nullptr) part.velocity += begin;
+      kernel(part, end - begin);
     });
   });
 }
@@ -91,8 +104,11 @@ void adam_update(const Tensor& param, const Tensor& grad, const Tensor& m, const
   const double root = 1 / std::sqrt(1 - power(beta2, step));
   dispatch_floating(param.dtype(), [&](auto t) {
     using T = decltype(t);
-    const auto kernel = select<Adam, T>();
     AdamArgs<T> args{};
+    args.param = param.data<T>();
+    args.grad = grad.data<T>();
+    args.m = m.data<T>();
+    args.v = v.data<T>();
     args.beta1 = static_cast<T>(beta1);
     args.one_minus_beta1 = static_cast<T>(1 - beta1);
     args.beta2 = static_cast<T>(beta2);
@@ -102,12 +118,16 @@ void adam_update(const Tensor& param, const Tensor& grad, const Tensor& m, const
     args.root = static_cast<T>(root);
     args.weight_decay = static_cast<T>(decoupled ? 0 : weight_decay);
     args.shrink = static_cast<T>(decoupled ? 1 - lr * weight_decay : 1);
+#if defined(SIXLOOP_HAS_CUDA)
+    if (param.device() == Device::cuda) return cuda::adam(args, param.size());
+#endif
+    const auto kernel = select<Adam, T>();
     parallel_ranges(param.size(), kGrain, [&](int64_t begin, int64_t end) {
       AdamArgs<T> part = args;
-      part.param = param.data<T>() + begin;
-      part.grad = grad.data<T>() + begin;
-      part.m = m.data<T>() + begin;
-      part.v = v.data<T>() + begin;
+      part.param += begin;
+      part.grad += begin;
+      part.m += begin;
+      part.v += begin;
       kernel(part, end - begin);
     });
   });
@@ -124,11 +144,19 @@ void rmsprop_update(const Tensor& param, const Tensor& grad, const Tensor& squar
   check_not_negative("rmsprop_update", "weight_decay", weight_decay);
   dispatch_floating(param.dtype(), [&](auto t) {
     using T = decltype(t);
+    const RmspropArgs<T> args{
+        param.data<T>(),     grad.data<T>(),          square_avg.data<T>(),    static_cast<T>(lr),
+        static_cast<T>(rho), static_cast<T>(1 - rho), static_cast<T>(epsilon), static_cast<T>(weight_decay)};
+#if defined(SIXLOOP_HAS_CUDA)
+    if (param.device() == Device::cuda) return cuda::rmsprop(args, param.size());
+#endif
     const auto kernel = select<Rmsprop, T>();
     parallel_ranges(param.size(), kGrain, [&](int64_t begin, int64_t end) {
-      kernel({param.data<T>() + begin, grad.data<T>() + begin, square_avg.data<T>() + begin, static_cast<T>(lr),
-              static_cast<T>(rho), static_cast<T>(1 - rho), static_cast<T>(epsilon), static_cast<T>(weight_decay)},
-             end - begin);
+      RmspropArgs<T> part = args;
+      part.param += begin;
+      part.grad += begin;
+      part.square_avg += begin;
+      kernel(part, end - begin);
     });
   });
 }

@@ -33,6 +33,14 @@ void random_bits_vectors(const PhiloxKey& key, uint64_t first, int64_t n, int64_
   }
 }
 
+// The element of random_uniform that a 64-bit number gives.
+template <class T>
+SIXLOOP_HD inline T uniform_of(uint64_t number, double low, double width, T top) {
+  const double u = static_cast<double>(static_cast<int64_t>(number >> 11)) * 0x1p-53;
+  const T value = static_cast<T>(low + width * u);
+  return value < top ? value : top;
+}
+
 template <class U, class T>
 void random_uniform_vectors(const PhiloxKey& key, uint64_t first, int64_t n, double low, double width, T top, T* y) {
   uint64_t numbers[kNumbers];
@@ -40,9 +48,7 @@ void random_uniform_vectors(const PhiloxKey& key, uint64_t first, int64_t n, dou
     make_numbers<U>(key, first + static_cast<uint64_t>(i), numbers);
     const int64_t count = n - i < kNumbers ? n - i : kNumbers;
     for (int64_t j = 0; j < count; ++j) {
-      const double u = static_cast<double>(static_cast<int64_t>(numbers[j] >> 11)) * 0x1p-53;
-      const T value = static_cast<T>(low + width * u);
-      y[i + j] = value < top ? value : top;
+      y[i + j] = uniform_of(numbers[j], low, width, top);
     }
   }
 }
@@ -101,15 +107,18 @@ SIXLOOP_HD V normal_quantile(V u) {
   return V::select(V::le(V::abs(q), V::set1(0.425)), central, V::copysign(tail, q));
 }
 
+// The middle of the interval of (0, 1) that a 64-bit number names.
+SIXLOOP_HD inline double open_unit_of(uint64_t number) {
+  return (static_cast<double>(static_cast<int64_t>(number >> 12)) + 0.5) * 0x1p-52;
+}
+
 template <class U, class V, class T>
 void random_normal_vectors(const PhiloxKey& key, uint64_t first, int64_t n, double mean, double std, T* y) {
   uint64_t numbers[kNumbers];
   double values[kNumbers];
   for (int64_t i = 0; i < n; i += kNumbers) {
     make_numbers<U>(key, first + static_cast<uint64_t>(i), numbers);
-    for (int64_t j = 0; j < kNumbers; ++j) {
-      values[j] = (static_cast<double>(static_cast<int64_t>(numbers[j] >> 12)) + 0.5) * 0x1p-52;
-    }
+    for (int64_t j = 0; j < kNumbers; ++j) values[j] = open_unit_of(numbers[j]);
     for (int64_t j = 0; j < kNumbers; j += V::N) {
       V::fma(V::set1(std), normal_quantile(V::load(values + j)), V::set1(mean)).store(values + j);
     }
@@ -120,7 +129,7 @@ void random_normal_vectors(const PhiloxKey& key, uint64_t first, int64_t n, doub
 
 // value where keep, else 0, through a mask of bits: compilers for AVX2 make a branch of `keep ? value : 0`, which costs
 // ten times as much where half of the elements go.
-inline float kept_or_zero(float value, bool keep) {
+SIXLOOP_HD inline float kept_or_zero(float value, bool keep) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   bits &= uint32_t{0} - uint32_t{keep};
@@ -128,7 +137,7 @@ inline float kept_or_zero(float value, bool keep) {
   return value;
 }
 
-inline double kept_or_zero(double value, bool keep) {
+SIXLOOP_HD inline double kept_or_zero(double value, bool keep) {
   uint64_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   bits &= uint64_t{0} - uint64_t{keep};

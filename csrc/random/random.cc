@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "base/validate.h"
+#include "random/simt.h"
 
 namespace sixloop {
 namespace {
@@ -49,19 +50,22 @@ void random_bits(const PhiloxKey& key, int64_t n, int64_t* bits) {
   });
 }
 
-Tensor random_uniform(const Shape& shape, double low, double high, const PhiloxKey& key, DType dtype) {
+Tensor random_uniform(const Shape& shape, double low, double high, const PhiloxKey& key, DType dtype, Device device) {
   check_finite("random_uniform", "low", low);
   check_finite("random_uniform", "high", high);
   if (low > high || !std::isfinite(high - low)) {
     value_error("[random_uniform] low must not exceed high, nor their distance the largest double; got ", low, " and ",
                 high);
   }
-  Tensor y = Tensor::empty(shape, dtype);
+  Tensor y = Tensor::empty(shape, dtype, device);
   check_floating("random_uniform", "dtype", y);
   dispatch_floating(dtype, [&](auto t) {
     using T = decltype(t);
-    const auto kernel = select<RandomUniform, T>();
     const T top = top_of<T>(low, high);
+#if defined(SIXLOOP_HAS_CUDA)
+    if (device == Device::cuda) return cuda::random_uniform(key, low, high - low, top, y.data<T>(), y.size());
+#endif
+    const auto kernel = select<RandomUniform, T>();
     parallel_ranges(y.size(), kGrain, [&](int64_t begin, int64_t end) {
       kernel(key, static_cast<uint64_t>(begin), end - begin, low, high - low, top, y.data<T>() + begin);
     });
@@ -69,14 +73,17 @@ Tensor random_uniform(const Shape& shape, double low, double high, const PhiloxK
   return y;
 }
 
-Tensor random_normal(const Shape& shape, double mean, double std, const PhiloxKey& key, DType dtype) {
+Tensor random_normal(const Shape& shape, double mean, double std, const PhiloxKey& key, DType dtype, Device device) {
   check_finite("random_normal", "mean", mean);
   check_finite("random_normal", "std", std);
   if (std < 0) value_error("[random_normal] std must not be negative; got ", std);
-  Tensor y = Tensor::empty(shape, dtype);
+  Tensor y = Tensor::empty(shape, dtype, device);
   check_floating("random_normal", "dtype", y);
   dispatch_floating(dtype, [&](auto t) {
     using T = decltype(t);
+#if defined(SIXLOOP_HAS_CUDA)
+    if (device == Device::cuda) return cuda::random_normal(key, mean, std, y.data<T>(), y.size());
+#endif
     const auto kernel = select<RandomNormal, T>();
     parallel_ranges(y.size(), kGrain, [&](int64_t begin, int64_t end) {
       kernel(key, static_cast<uint64_t>(begin), end - begin, mean, std, y.data<T>() + begin);
@@ -88,12 +95,17 @@ Tensor random_normal(const Shape& shape, double mean, double std, const PhiloxKe
 Tensor dropout(const char* op, const Tensor& x, double rate, const PhiloxKey& key) {
   check_floating(op, "x", x);
   if (!(rate >= 0 && rate < 1)) value_error("[", op, "] rate must be in [0, 1); got ", rate);
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   const auto threshold = static_cast<uint32_t>(std::min(std::floor(rate * 0x1p32 + 0.5), 0x1p32 - 1));
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    const auto kernel = select<Dropout, T>();
     const T factor = static_cast<T>(1 / (1 - rate));
+#if defined(SIXLOOP_HAS_CUDA)
+    if (x.device() == Device::cuda) {
+      return cuda::dropout(key, static_cast<const T*>(x.data<T>()), threshold, factor, y.data<T>(), x.size());
+    }
+#endif
+    const auto kernel = select<Dropout, T>();
     parallel_ranges(x.size(), kGrain, [&](int64_t begin, int64_t end) {
       kernel(key, static_cast<uint64_t>(begin), end - begin, x.data<T>() + begin, threshold, factor,
              y.data<T>() + begin);

@@ -46,8 +46,10 @@ struct Dropout {
 // bits: n numbers.
 void random_bits(const PhiloxKey& key, int64_t n, int64_t* bits);
 // Uniform on [low, high).
-Tensor random_uniform(const Shape& shape, double low, double high, const PhiloxKey& key, DType dtype);
-Tensor random_normal(const Shape& shape, double mean, double std, const PhiloxKey& key, DType dtype);
+Tensor random_uniform(const Shape& shape, double low, double high, const PhiloxKey& key, DType dtype,
+                      Device device = Device::cpu);
+Tensor random_normal(const Shape& shape, double mean, double std, const PhiloxKey& key, DType dtype,
+                     Device device = Device::cpu);
 // Inverted dropout (Srivastava et al. 2014): an element is 0 with probability `rate`, else divided by 1 - rate. Its own
 // gradient. `op` is the tag of errors.
 Tensor dropout(const char* op, const Tensor& x, double rate, const PhiloxKey& key);

@@ -15,8 +15,6 @@ from sixloop import _core
 from sixloop._core import Tensor, __version__, empty_cache, reset_peak_memory, set_cache_limit
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from sixloop.nn.serialization import load as load
     from sixloop.trainer import Trainer as Trainer
 
@@ -100,14 +98,19 @@ def empty(shape: Sequence[int], dtype: Any = "float32", device: str = "cpu") -> 
     return _core.empty(tuple(shape), dtype, device)
 
 
-def from_nchw(array: Any) -> np.ndarray[Any, Any]:
+def from_nchw(array: Any) -> Any:
     """Returns activations [N, C, H, W] as [N, H, W, C].
 
     Args:
-        array: four-dimensional, anything that NumPy reads.
+        array: four-dimensional, anything that NumPy reads, or a Tensor on the GPU.
+
+    Returns:
+        A NumPy array; of a Tensor on the GPU, one there.
     """
     import numpy as np
 
+    if isinstance(array, Tensor) and array.device == "cuda":
+        return _core.from_nchw(array)
     a = np.asarray(array)
     if a.ndim != 4:
         raise ValueError(
@@ -116,14 +119,19 @@ def from_nchw(array: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(a.transpose(0, 2, 3, 1))
 
 
-def to_nchw(array: Any) -> np.ndarray[Any, Any]:
+def to_nchw(array: Any) -> Any:
     """Returns activations [N, H, W, C] as [N, C, H, W].
 
     Args:
-        array: four-dimensional, anything that NumPy reads.
+        array: four-dimensional, anything that NumPy reads, or a Tensor on the GPU.
+
+    Returns:
+        A NumPy array; of a Tensor on the GPU, one there.
     """
     import numpy as np
 
+    if isinstance(array, Tensor) and array.device == "cuda":
+        return _core.to_nchw(array)
     a = np.asarray(array)
     if a.ndim != 4:
         raise ValueError(

@@ -168,7 +168,7 @@ class EarlyStopping(Callback):
     def on_train_end(self, trainer: Trainer) -> None:
         if self._weights and not trainer.interrupted:
             for name, parameter in trainer.model.parameters().items():
-                np.copyto(parameter.numpy(), self._weights[name])
+                parameter.assign(self._weights[name])
 
     def state(self) -> dict[str, Any]:
         return {

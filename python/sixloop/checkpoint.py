@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sixloop._arrays import to_numpy
+
 if TYPE_CHECKING:
     from sixloop.nn import Model
 
@@ -230,7 +232,8 @@ def _decode(value: Any) -> Any:
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(np.asarray(a)) for name, a in arrays.items()}, path)
+    # From the GPU, too: the file is the same.
+    save_file({name: np.ascontiguousarray(to_numpy(a)) for name, a in arrays.items()}, path)
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -30,6 +30,17 @@ __all__ = ["main"]
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
+# What is told in one line. RuntimeError: no GPU, or an op that has no kernel for it.
+_ERRORS = (
+    ArithmeticError,
+    ImportError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 # For each data set: model, epochs, batch size. Folders of images have the last row.
 _DEFAULTS = {
     "digits": ("small_cnn", 15, 32),
@@ -79,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # complain at exit when it flushes what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ArithmeticError, ImportError, MemoryError, OSError, TypeError, ValueError) as error:
+    except _ERRORS as error:
         print(f"sixloop: error: {_one_line(error)}", file=sys.stderr)
         return USAGE_ERROR
 
@@ -99,9 +110,9 @@ def _train(options: argparse.Namespace) -> int:
     out = Path(run["out"])
     callbacks = [ModelCheckpoint(out, best=False), CSVLogger(out / "history.csv")]
     trainer = (
-        sixloop.Trainer.resume(out / "last", callbacks=callbacks)
+        sixloop.Trainer.resume(out / "last", callbacks=callbacks, device=options.device)
         if options.resume is not None
-        else _new_trainer(run, train, callbacks)
+        else _new_trainer(run, train, callbacks, options.device)
     )
     model = trainer.model
     run["classes"] = list(train.classes)
@@ -115,7 +126,7 @@ def _train(options: argparse.Namespace) -> int:
     print(
         f"{model.name} ({model.count_parameters():,} parameters) on {run['data']}: "
         f"{len(train):,} samples of {_shape(train.shape)} to learn from, {len(held_out):,} held "
-        f"out; {sixloop.get_num_threads()} threads, {sixloop.isa()}",
+        f"out; {_processor(trainer.device)}",
         flush=True,
     )
     if run["data"] == "cifar10":
@@ -159,7 +170,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.model} does not say what it was trained on; give --data")
     _, held_out = data.load(name, root=options.data_dir or run.get("data_dir"))
     _check_fit(model, held_out, name)
-    trainer = sixloop.Trainer(model, optimizer="sgd")
+    trainer = sixloop.Trainer(model, optimizer="sgd", device=options.device)
     figures = trainer.evaluate(held_out, batch_size=options.batch_size)
     scores = trainer.predict(held_out, batch_size=options.batch_size)
     matrix = inspect.confusion_matrix(held_out.y, np.argmax(scores, axis=-1), scores.shape[-1])
@@ -376,7 +387,9 @@ def _resumed_run(options: argparse.Namespace) -> dict[str, Any]:
     return {**run, "out": str(directory), "data_dir": options.data_dir or run["data_dir"]}
 
 
-def _new_trainer(run: dict[str, Any], train: ArrayDataset, callbacks: Sequence[Any]) -> Trainer:
+def _new_trainer(
+    run: dict[str, Any], train: ArrayDataset, callbacks: Sequence[Any], device: str
+) -> Trainer:
     from sixloop import Trainer, models, optim, schedules
 
     model = models.build(
@@ -395,8 +408,17 @@ def _new_trainer(run: dict[str, Any], train: ArrayDataset, callbacks: Sequence[A
         schedule=schedules.LinearWarmup(
             schedules.Cosine(run["lr"], steps=max(1, steps - warmup)), steps=warmup
         ),
+        device=device,
         seed=run["seed"],
     )
+
+
+def _processor(device: str) -> str:
+    import sixloop
+
+    if device == "cuda":
+        return sixloop.cuda.device_name()
+    return f"{sixloop.get_num_threads()} threads, {sixloop.isa()}"
 
 
 def _write_run(directory: Path, run: dict[str, Any]) -> None:
@@ -574,6 +596,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--seed", type=_seed, metavar="N", help="the same seed gives the same weights; default: 0"
     )
+    _add_device(train)
     _add_threads(train)
     train.add_argument(
         "--out", metavar="DIR", help="where everything is saved; default: runs/DATA-MODEL"
@@ -592,6 +615,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--batch-size", type=_count, metavar="N", default=256, help="default: 256"
     )
+    _add_device(evaluate)
     _add_threads(evaluate)
 
     predict = commands.add_parser("predict", help="tell what is in image files")
@@ -740,6 +764,15 @@ def _add_data_dir(parser: argparse.ArgumentParser) -> None:
         "--data-dir",
         metavar="DIR",
         help="where the files of a named data set are or go; default: SIXLOOP_DATA or a cache",
+    )
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute, with the same bits; default: auto, the GPU where there is one",
     )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sixloop import _registry, ops
+from sixloop._arrays import device_of, to_device, to_numpy
 
 if TYPE_CHECKING:
     from sixloop.ops import Array
@@ -48,15 +49,22 @@ class Loss:
     refused_activations: ClassVar[tuple[str, ...]] = ()
     """Last activations whose output this loss would misread."""
 
+    on_device: ClassVar[bool] = False
+    """Whether `_evaluate` takes an output on the GPU. Otherwise it is given a copy on the CPU."""
+
     def __call__(self, output: Array, target: Any) -> tuple[float, Array]:
         """Return the mean loss of a batch and its gradient, of the shape and dtype of `output`.
 
-        A batch without samples has loss 0.
+        The gradient is on the device of `output`. A batch without samples has loss 0.
         """
         target = np.asarray(target)
         self.check(tuple(output.shape), target)
+        device = device_of(output)
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
-            return self._evaluate(output, target)
+            if device == "cpu" or self.on_device:
+                return self._evaluate(output, target)
+            loss, gradient = self._evaluate(to_numpy(output), target)
+        return loss, to_device(gradient, device)
 
     def check(self, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:
         """Raise ValueError or TypeError unless `target` fits an output of `output_shape`.
@@ -92,15 +100,18 @@ class CrossEntropy(Loss):
     name = "cross_entropy"
     final_activation = "softmax"
     refused_activations = ("sigmoid",)
+    on_device = True
 
     def check(self, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:
         check_labels(self.name, output_shape, target)
 
     def _evaluate(self, output: Array, target: NDArray[Any]) -> tuple[float, Array]:
         shape = tuple(output.shape)
-        labels = target.reshape(-1).astype(np.int64, copy=False)
+        labels: Any = target.reshape(-1).astype(np.int64, copy=False)
         if labels.size == 0:
             return 0.0, output
+        if device_of(output) != "cpu":
+            labels = to_device(labels, device_of(output))
         if len(shape) == 2:
             return ops.cross_entropy(output, labels)
         loss, gradient = ops.cross_entropy(output.reshape(-1, shape[-1]), labels)
@@ -252,17 +263,17 @@ class L2Penalty:
         """
         total = 0.0
         for name, parameter in parameters.items():
-            weight, gradient = _view(parameter), _view(gradients[name])
+            weight, gradient = to_numpy(parameter), gradients[name]
             if weight.ndim < 2:
                 continue
             with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
                 total += float(np.square(weight, dtype=np.float64).sum())
-                gradient += weight.dtype.type(self.l2) * weight
+                if device_of(gradient) == "cpu":
+                    values = to_numpy(gradient)
+                    values += weight.dtype.type(self.l2) * weight
+                else:
+                    gradient.assign(ops.add(gradient, ops.scale(parameter, self.l2)))
         return 0.5 * self.l2 * total
-
-
-def _view(array: Array) -> NDArray[Any]:
-    return array if isinstance(array, np.ndarray) else array.numpy()
 
 
 def check_labels(op: str, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:

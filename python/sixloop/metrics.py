@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sixloop import _registry
+from sixloop._arrays import to_numpy
 from sixloop.losses import check_labels
 
 __all__ = ["Accuracy", "BinaryAccuracy", "Metric", "TopKAccuracy", "get"]
@@ -30,7 +31,7 @@ class Metric:
         """Return the number of right predictions in a batch and the number of all.
 
         Args:
-            output: the model's, float (N, ...).
+            output: the model's, float (N, ...); copied, where it is on the GPU.
             target: what it should have been.
             logits: whether `output` lacks the final softmax or sigmoid (default False).
         """
@@ -61,7 +62,7 @@ class Accuracy(Metric):
     name = "accuracy"
 
     def count(self, output: Any, target: Any, *, logits: bool = False) -> tuple[float, int]:
-        scores, labels = np.asarray(output), np.asarray(target)
+        scores, labels = to_numpy(output), to_numpy(target)
         if labels.shape == scores.shape and labels.ndim >= 2:
             labels = labels.argmax(axis=-1)
         check_labels(self.name, scores.shape, labels)
@@ -91,7 +92,7 @@ class BinaryAccuracy(Metric):
         self.threshold = float(threshold)
 
     def count(self, output: Any, target: Any, *, logits: bool = False) -> tuple[float, int]:
-        values, truth = np.asarray(output), np.asarray(target)
+        values, truth = to_numpy(output), to_numpy(target)
         if truth.shape != values.shape and (*truth.shape, 1) != values.shape:
             raise ValueError(
                 f"[{self.name}] expected targets of the output's shape; "
@@ -137,7 +138,7 @@ class TopKAccuracy(Metric):
         self.name = f"top_{k}_accuracy"
 
     def count(self, output: Any, target: Any, *, logits: bool = False) -> tuple[float, int]:
-        scores, labels = np.asarray(output), np.asarray(target)
+        scores, labels = to_numpy(output), to_numpy(target)
         check_labels(self.name, scores.shape, labels)
         labels = labels[..., None]
         right: NDArray[Any] = np.take_along_axis(scores, labels, axis=-1)

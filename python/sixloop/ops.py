@@ -1188,6 +1188,18 @@ def random_bits(n: int, *, seed: int, purpose: int, step: int = 0) -> NDArray[np
     return bits
 
 
+def moving_average(running: Array, value: Array, *, momentum: float, factor: float) -> None:
+    """Makes running = momentum * running + factor * value, in place; both products are rounded.
+
+    Args:
+        running: updated; a Tensor or a writable dense NumPy array.
+        value: the shape and dtype of running.
+        momentum: share of what was there.
+        factor: share of value.
+    """
+    _core.moving_average(running, value, momentum, factor)
+
+
 def random_uniform(
     shape: Sequence[int],
     low: float,
@@ -1197,6 +1209,7 @@ def random_uniform(
     purpose: int,
     step: int = 0,
     dtype: Any = "float32",
+    device: str = "cpu",
 ) -> Tensor:
     """Returns numbers uniform on [low, high).
 
@@ -1208,8 +1221,9 @@ def random_uniform(
         low, high: limits; low <= high. Equal ones give that number.
         seed, purpose, step: as in :func:`random_bits`.
         dtype: "float32" (default) or "float64".
+        device: "cpu" (default) or "cuda".
     """
-    return _core.random_uniform(tuple(shape), low, high, seed, purpose, step, dtype)
+    return _core.random_uniform(tuple(shape), low, high, seed, purpose, step, dtype, device)
 
 
 def random_normal(
@@ -1221,6 +1235,7 @@ def random_normal(
     purpose: int,
     step: int = 0,
     dtype: Any = "float32",
+    device: str = "cpu",
 ) -> Tensor:
     """Returns normally distributed numbers.
 
@@ -1234,8 +1249,9 @@ def random_normal(
         std: its standard deviation, not negative.
         seed, purpose, step: as in :func:`random_bits`.
         dtype: "float32" (default) or "float64".
+        device: "cpu" (default) or "cuda".
     """
-    return _core.random_normal(tuple(shape), mean, std, seed, purpose, step, dtype)
+    return _core.random_normal(tuple(shape), mean, std, seed, purpose, step, dtype, device)
 
 
 def sgd_update(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from sixloop import _registry, ops
+from sixloop._arrays import device_of, to_device
 
 if TYPE_CHECKING:
     from sixloop.ops import Array
@@ -48,7 +49,7 @@ class Optimizer:
         """Take one step: change `parameters` in place.
 
         Args:
-            parameters: arrays by name, float32 or float64.
+            parameters: arrays by name, float32 or float64; Tensors on the GPU are updated there.
             gradients: theirs, by the same names, of the same shapes and dtypes.
             lr: learning rate of this step (default: the optimizer's).
 
@@ -64,6 +65,10 @@ class Optimizer:
             slots = self._state.get(name)
             if slots is None:
                 slots = tuple(_zeros_like(parameter) for _ in self.slots)
+                self._state[name] = slots
+            elif slots and device_of(slots[0]) != device_of(parameter):
+                # Since the model was moved, or since the state was loaded.
+                slots = tuple(to_device(slot, device_of(parameter)) for slot in slots)
                 self._state[name] = slots
             self._update(parameter, gradients[name], slots, rate)
 
@@ -330,7 +335,7 @@ def _zeros_like(parameter: Array) -> Array:
         return np.zeros_like(parameter)
     from sixloop import zeros
 
-    return zeros(parameter.shape, dtype=str(parameter.dtype))
+    return zeros(parameter.shape, str(parameter.dtype), device_of(parameter))
 
 
 _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sixloop import _checks, _registry, checkpoint, losses, metrics, ops, optim, schedules
+from sixloop._arrays import check_device, to_device, to_numpy
 from sixloop.callbacks import Callback, Progress
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "NonFiniteLossError", "Trainer"]
 
-DEVICES = ("auto", "cpu")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -109,12 +110,15 @@ class Trainer:
         schedule: `step -> learning rate` (steps count from 0), in place of the optimizer's rate.
         l2: factor of the penalty l2/2 * sum(w^2) over the weights, not the biases (default 0); see
             `losses.L2Penalty` for the difference to `weight_decay`.
-        device: "auto" or "cpu".
+        device: "cpu", "cuda" or "auto" (default), which is the GPU where `sixloop.cuda` has one.
+            The model is moved there. Losses and metrics of your own get NumPy arrays on either.
+            The bits are the same, and so are checkpoints.
         seed: of initialisation, shuffling, dropout and augmentation (default 0).
         auxiliary_weight: factor of the losses of the outputs after the first (default 0.3, that of
             the paper).
 
     Attributes:
+        device: where the model is trained, "cpu" or "cuda".
         step, epoch: optimizer steps and epochs that are complete.
         batch: batches of the running epoch that are complete.
         history: of all complete epochs.
@@ -123,6 +127,7 @@ class Trainer:
     Raises:
         ValueError: unknown name of a loss, metric, optimizer or device (the message lists the valid
             ones), or a last activation that the loss would misread.
+        RuntimeError: "cuda" where there is no GPU to use; the message says why.
     """
 
     def __init__(
@@ -139,13 +144,7 @@ class Trainer:
         seed: int = 0,
         auxiliary_weight: float = 0.3,
     ) -> None:
-        if device not in DEVICES:
-            reason = "unknown device"
-            if device == "cuda":
-                from sixloop import cuda
-
-                reason = f"{cuda.why()}: no device"
-            raise ValueError(f"[Trainer] {reason} {device!r}; valid devices: {', '.join(DEVICES)}")
+        where = _device(device)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ValueError(f"[Trainer] seed must be an integer >= 0; got {seed!r}")
         self.model = model
@@ -155,7 +154,7 @@ class Trainer:
         self.callbacks = _callbacks(callbacks)
         self.schedule = None if schedule is None else schedules.get(schedule)
         self.l2 = losses.L2Penalty(l2)
-        self.device = device
+        self.device = where
         self.seed = seed
         self.auxiliary_weight = _checks.number(
             "Trainer", "auxiliary_weight", auxiliary_weight, low=0.0
@@ -175,6 +174,7 @@ class Trainer:
         self._logits, self._drop_activation = _output_form(model, self.loss)
         if not model.is_built:
             model.build(seed=seed)
+        model.to(where)
 
     @property
     def continuing(self) -> bool:
@@ -313,7 +313,7 @@ class Trainer:
         end: Sequence[Callable[..., None]],
     ) -> None:
         assert self._run is not None
-        model, logits, drop = self.model, self._logits, self._drop_activation
+        model, drop = self.model, self._drop_activation
         parameters = model.trainable_parameters()
         dtype = np.dtype(model.dtype)
         batches = train.batches(
@@ -327,13 +327,13 @@ class Trainer:
             if begin:
                 self._call(begin)
             x = np.asarray(x, dtype)
-            outputs = model(x, training=True, step=self.step, logits=drop)
+            outputs = model(self._on_device(x), training=True, step=self.step, logits=drop)
             output = _first(outputs)
-            loss, gradient = self.loss(output, y)
+            loss, gradient = self._loss(output, y)
             if len(model.outputs) > 1:
                 gradient = [gradient]
                 for auxiliary in outputs[1:]:
-                    more, of_more = self.loss(auxiliary, y)
+                    more, of_more = self._loss(auxiliary, y)
                     loss += self.auxiliary_weight * more
                     gradient.append(ops.scale(of_more, self.auxiliary_weight))
             if not math.isfinite(loss):
@@ -347,12 +347,27 @@ class Trainer:
             self.step += 1
             self.batch += 1
             _count(self._sums, "loss", loss * len(y), len(y))
-            for metric in self.metrics:
-                _count(self._sums, metric.name, *metric.count(output, y, logits=logits))
+            self._count_metrics(self._sums, output, y)
             if end:
                 self._call(end, loss)
             if self._must_stop:
                 return
+
+    def _on_device(self, x: NDArray[Any]) -> Any:
+        """Returns a batch as the model takes it: a Tensor where it is on the GPU."""
+        return x if self.device == "cpu" else to_device(x, self.device)
+
+    def _loss(self, output: Any, target: Any) -> tuple[float, Any]:
+        own = not isinstance(self.loss, losses.Loss)  # a function of the user's
+        loss, gradient = self.loss(to_numpy(output) if own else output, target)
+        return loss, gradient
+
+    def _count_metrics(self, sums: dict[str, list[float]], output: Any, target: Any) -> None:
+        if not self.metrics:
+            return
+        values = to_numpy(output)  # once for all metrics
+        for metric in self.metrics:
+            _count(sums, metric.name, *metric.count(values, target, logits=self._logits))
 
     def running(self) -> dict[str, float]:
         """Return the means of the running epoch so far: the loss and the metrics."""
@@ -437,11 +452,11 @@ class Trainer:
         sums: dict[str, list[float]] = {}
         dtype = np.dtype(self.model.dtype)
         for x, y in data.batches(batch_size):
-            output = _first(self.model(np.asarray(x, dtype), logits=self._drop_activation))
-            loss, _ = self.loss(output, y)
+            batch = self._on_device(np.asarray(x, dtype))
+            output = _first(self.model(batch, logits=self._drop_activation))
+            loss, _ = self._loss(output, y)
             _count(sums, "loss", loss * len(y), len(y))
-            for metric in self.metrics:
-                _count(sums, metric.name, *metric.count(output, y, logits=self._logits))
+            self._count_metrics(sums, output, y)
             if interruptible and self._interrupts:
                 break
         return _means(sums)
@@ -493,7 +508,8 @@ class Trainer:
             "schedule": None if self.schedule is None else _registry.describe(self.schedule),
             "l2": self.l2.l2,
             "auxiliary_weight": self.auxiliary_weight,
-            "device": self.device,
+            # Wherever this run was: its bits do not depend on it, nor whether it can go on here.
+            "device": "auto",
             "seed": self.seed,
             "step": self.step,
             "epoch": self.epoch,
@@ -530,7 +546,7 @@ class Trainer:
             metrics: all of them; needed if one was a function of your own.
             schedule: needed if it was a function of your own.
             custom_layers: classes of your own layers that the model contains.
-            device: another one than before.
+            device: "cpu", "cuda" or "auto", whatever it was before; default "auto".
 
         Raises:
             CheckpointError: there is no checkpoint, or it is damaged or foreign.
@@ -700,6 +716,18 @@ _STATE: dict[str, Callable[[Any], bool]] = {
         and all(isinstance(entry, dict) and entry.keys() == {"type", "state"} for entry in value)
     ),
 }
+
+
+def _device(name: str) -> str:
+    """Returns where to train."""
+    if name == "auto":
+        from sixloop import cuda
+
+        return "cuda" if cuda.is_available() else "cpu"
+    if name not in DEVICES:
+        raise ValueError(f"[Trainer] unknown device {name!r}; valid devices: {', '.join(DEVICES)}")
+    check_device("Trainer", name)
+    return name
 
 
 def _overrides(callback: Callback, hook: str) -> bool:

@@ -129,9 +129,9 @@ def test_one_device():
 def test_an_op_without_a_kernel_says_so():
     x = sixloop.zeros((1, 4, 4, 1), device="cuda")
     with pytest.raises(
-        NotImplementedError, match=r"\[crop2d\] has no CUDA kernel yet; x is on cuda"
+        NotImplementedError, match=r"\[local_response_norm\] has no CUDA kernel yet; x is on cuda"
     ):
-        ops.crop2d(x, 1)
+        ops.local_response_norm(x)
 
 
 def test_unknown_device():

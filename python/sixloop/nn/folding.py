@@ -31,13 +31,13 @@ def fold_batch_norm(model: Model) -> Model:
     is training another network.
 
     Args:
-        model: of any dtype; it stays as it is.
+        model: of any dtype; it stays as it is. The copy is on its device.
 
     Raises:
         ValueError, TypeError: a layer of one's own whose arguments ``config`` does not describe.
     """
     pairs = _pairs(model)
-    arrays = {name: np.asarray(value) for name, value in model.parameters().items()}
+    arrays = {name: value.numpy() for name, value in model.parameters().items()}
     config = model.config()
     layers = {entry["config"]["name"]: entry for entry in config["layers"]}
     for before, norm in pairs.items():
@@ -63,6 +63,7 @@ def fold_batch_norm(model: Model) -> Model:
     folded = model_from_config(config, {type(layer) for layer in model.layers})
     folded.build(seed=model.seed, dtype=str(model.dtype))
     folded.load_weights(arrays)
+    folded.to(model.device)
     folded.preprocessing, folded.class_names = model.preprocessing, model.class_names
     return folded
 

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from sixloop import Tensor, _checks, allocated_bytes, initializers, ops
+from sixloop._arrays import device_of, to_device, to_numpy
 from sixloop._checks import PairLike, Shape, show
 from sixloop.initializers import InitializerLike
 from sixloop.nn import _epilogue, _scratch, _window
@@ -142,7 +143,8 @@ class Subsample2D(Layer):
         of_cells = ops.conv2d_grad_weight(
             x, dy, filters.shape, strides=self.pool_size, groups=groups
         )
-        ctx.add_gradient("coefficient", Tensor(np.asarray(of_cells).sum(axis=(0, 1))[0]))
+        of_maps = to_numpy(of_cells).sum(axis=(0, 1))[0]
+        ctx.add_gradient("coefficient", to_device(of_maps, device_of(dy)))
         ctx.add_gradient("bias", ops.bias_grad(dy))
         if not ctx.needs[0]:
             return (None,)
@@ -150,9 +152,10 @@ class Subsample2D(Layer):
 
     def _filters(self) -> Tensor:
         # A depthwise convolution whose filters hold one number each.
-        coefficient = self._parameters["coefficient"].numpy()
+        coefficient = self._parameters["coefficient"]
         shape = (*self.pool_size, 1, coefficient.size)
-        return Tensor(np.ascontiguousarray(np.broadcast_to(coefficient, shape)))
+        filters = np.ascontiguousarray(np.broadcast_to(coefficient.numpy(), shape))
+        return to_device(filters, coefficient.device)
 
 
 class SparseConv2D(Layer):
@@ -243,18 +246,18 @@ class SparseConv2D(Layer):
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
         x, ctx.saved = ctx.saved, None
         filters = self._filters(x.shape[-1])
-        dense = np.asarray(ops.conv2d_grad_weight(x, dy, filters.shape))
+        dense = to_numpy(ops.conv2d_grad_weight(x, dy, filters.shape))
         own = np.ascontiguousarray(dense[:, :, self._sources, self._targets])
-        ctx.add_gradient("weight", Tensor(own))
+        ctx.add_gradient("weight", to_device(own, device_of(dy)))
         ctx.add_gradient("bias", ops.bias_grad(dy))
         return (ops.conv2d_grad_input(dy, filters, x.shape) if ctx.needs[0] else None,)
 
     def _filters(self, channels: int) -> Tensor:
         """Returns the filters of a convolution with all links, zero where the table has none."""
-        weight = self._parameters["weight"].numpy()
+        weight = self._parameters["weight"]
         dense = np.zeros((*self.kernel_size, channels, len(self.table)), weight.dtype)
-        dense[:, :, self._sources, self._targets] = weight
-        return Tensor(dense)
+        dense[:, :, self._sources, self._targets] = weight.numpy()
+        return to_device(dense, weight.device)
 
 
 class RadialBasis(Layer):
@@ -319,19 +322,20 @@ class RadialBasis(Layer):
         )
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
-        x, centres = np.asarray(inputs[0]), self._parameters["centres"].numpy()
+        # On the CPU wherever x is: as small as the paper's last layer is.
+        x, centres = to_numpy(inputs[0]), self._parameters["centres"].numpy()
         if ctx.saving:
             ctx.saved = x
         # -x*x + 2*x*c - c*c, summed by matrix products, whose order of addition is fixed.
         minus = np.full_like(centres, -1)
         squares = ops.gemm(minus[:, :1], np.square(centres), transpose_a=True)[0]
         z = ops.add(ops.gemm(np.square(x), minus), ops.gemm(x, 2 * centres, squares))
-        return _epilogue.finish(self.activation, ctx, Tensor(z))
+        return _epilogue.finish(self.activation, ctx, to_device(z, device_of(inputs[0])))
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
         x, ctx.saved = ctx.saved, None
-        dz = np.asarray(_epilogue.gradient(self.activation, ctx, dy))
+        dz = to_numpy(_epilogue.gradient(self.activation, ctx, dy))
         centres = self._parameters["centres"].numpy()
         sums = ops.gemm(dz, np.ones_like(centres), transpose_b=True)
         towards = ops.gemm(dz, centres, transpose_b=True)
-        return (Tensor(2 * (towards - x * sums)),)
+        return (to_device(2 * (towards - x * sums), device_of(dy)),)

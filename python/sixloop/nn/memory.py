@@ -15,6 +15,7 @@ import numpy as np
 
 import sixloop
 from sixloop import _checks
+from sixloop._arrays import to_device, to_numpy
 from sixloop.nn import _epilogue
 
 if TYPE_CHECKING:
@@ -379,23 +380,30 @@ def _measure(model: Model, batch: int, parameters: int) -> tuple[int, int]:
     values = model.parameters()
     # Training moves the running statistics.
     fixed = {key: values[key].numpy().copy() for key, s in model.specs().items() if not s.trainable}
-    arrays = [np.zeros((batch, *shape), model.dtype) for shape in model.input_shapes]
+    arrays: list[Any] = [np.zeros((batch, *shape), model.dtype) for shape in model.input_shapes]
+    counters: Any = sixloop
+    if model.device == "cuda":
+        from sixloop import cuda as counters
+
+        arrays = [to_device(array, model.device) for array in arrays]
     x: Any = arrays if len(arrays) > 1 else arrays[0]
     model.release()
-    outside = sixloop.memory_stats()["allocated"] - parameters
-    sixloop.reset_peak_memory()
+    outside = counters.memory_stats()["allocated"] - parameters
+    counters.reset_peak_memory()
     model(x)
-    forward = sixloop.memory_stats()["peak"] - outside
+    forward = counters.memory_stats()["peak"] - outside
     model.release()
     logits = model.takes_logits
     for _ in range(2):
-        sixloop.reset_peak_memory()
+        counters.reset_peak_memory()
         y = model(x, training=True, logits=logits)
         outputs = y if isinstance(y, list) else [y]
-        dy = [np.asarray(sixloop.zeros(output.shape, model.dtype)) for output in outputs]
+        dy: list[Any] = [sixloop.zeros(o.shape, model.dtype, model.device) for o in outputs]
+        if model.device == "cpu":  # as the Trainer's are, which backward copies
+            dy = [to_numpy(d) for d in dy]
         model.backward(dy if len(dy) > 1 else dy[0], input_gradient=False, from_logits=logits)
-    step = sixloop.memory_stats()["peak"] - outside
+    step = counters.memory_stats()["peak"] - outside
     model.release()
     for key, value in fixed.items():
-        values[key].numpy()[...] = value
+        values[key].assign(value)
     return forward, step

@@ -12,6 +12,7 @@ import numpy as np
 
 import sixloop
 from sixloop import Tensor, _checks, initializers, ops
+from sixloop._arrays import check_device, device_of, share_memory, to_device, to_numpy
 from sixloop._checks import Shape, show
 from sixloop.nn.layer import (
     Context,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 LOGIT_ACTIVATIONS = ("softmax", "sigmoid")
 _FLOATS = ("float32", "float64")
+_DLPACK_CUDA = 2  # the number of CUDA among DLPack's devices
 
 Symbols = Symbol | list[Symbol] | tuple[Symbol, ...]
 
@@ -65,7 +67,7 @@ class Step:
 class _Call:
     """What the last call of a model keeps for its backward pass."""
 
-    __slots__ = ("arrays", "batch", "linear", "step", "tape", "training")
+    __slots__ = ("arrays", "as_numpy", "batch", "linear", "step", "tape", "training")
 
     def __init__(
         self,
@@ -75,12 +77,14 @@ class _Call:
         training: bool,
         step: int,
         linear: bool,
+        as_numpy: bool,
     ) -> None:
         self.arrays = arrays
         self.tape = tape
         self.training = training
         self.step = step
         self.linear = linear
+        self.as_numpy = as_numpy  # what the caller gave, and gets
         self.batch = int(arrays[0].shape[0])
 
 
@@ -137,6 +141,7 @@ class Model:
             len(self.outputs) == 1 and self.steps and self.steps[-1].layer.makes_new_output
         )
         self._dtype: str | None = None
+        self._device = "cpu"  # of parameters to be, and of a model without any
         self._parameters: dict[str, Tensor] = {}
         self._trainable: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] | None = None
@@ -153,14 +158,16 @@ class Model:
 
         With ``training=False`` nothing but the input itself is kept: activations are freed as soon
         as no later layer reads them, and a ``backward`` afterwards runs the forward pass again.
-        Inputs are not copied, so do not overwrite them before ``backward``; outputs are yours.
+        Inputs are not copied, so do not overwrite them before ``backward``; outputs are yours. Of a
+        model on the GPU, inputs that are elsewhere are copied there.
 
         On symbolic tensors a model acts like a layer: its layers, with their parameters, become
         part of the new graph.
 
         Args:
             x: array [N, *input_shape] of the model's dtype, or a list of arrays for several
-                inputs. NumPy arrays give NumPy arrays, any ``Tensor`` gives Tensors. N may be 0.
+                inputs. NumPy arrays give NumPy arrays, also where the model is on the GPU; any
+                ``Tensor`` gives Tensors on the model's device. N may be 0.
             training: dropout drops, batch normalisation uses and follows the batch's statistics.
             step: number of the training step, from which the dropout masks follow.
             logits: leave out the softmax or sigmoid at the end, for a loss that takes logits; with
@@ -170,8 +177,9 @@ class Model:
             The output [N, *output_shape], or a list of them for several outputs.
 
         Raises:
-            ValueError, TypeError: an input of the wrong shape or dtype, or logits of a model that
-                ends in another activation, or whose outputs end differently or are read by layers.
+            ValueError, TypeError: an input of the wrong shape or dtype, one on the GPU for a model
+                that is not there, or logits of a model that ends in another activation, or whose
+                outputs end differently or are read by layers.
         """
         values = list(x) if isinstance(x, (list, tuple)) else [x]
         if values and all(isinstance(value, Symbol) for value in values):
@@ -181,13 +189,17 @@ class Model:
             self._check_logits()
         if not self.is_built:
             self.build(seed=self.seed)
+        as_numpy = not any(isinstance(array, Tensor) for array in arrays)
+        arrays = self._moved_inputs(arrays)
         self._call = None  # frees the activations of the call before
         outputs, tape = self._forward(
             arrays, training=training, step=step, linear=logits, saving=training
         )
-        self._call = _Call(arrays, tape, training=training, step=step, linear=logits)
-        if not any(isinstance(array, Tensor) for array in arrays):
-            outputs = [_numpy(y) for y in outputs]
+        self._call = _Call(
+            arrays, tape, training=training, step=step, linear=logits, as_numpy=as_numpy
+        )
+        if as_numpy:
+            outputs = [to_numpy(y) for y in outputs]
         return outputs[0] if len(outputs) == 1 else outputs
 
     def backward(self, dy: Any, *, input_gradient: bool = True, from_logits: bool = False) -> Any:
@@ -198,7 +210,7 @@ class Model:
 
         Args:
             dy: gradient of the loss with respect to what the call returned, of the same shape; for
-                several outputs a list, in which None stands for zeros.
+                several outputs a list, in which None stands for zeros. Moved to the model's device.
             input_gradient: also compute the gradient of the input. False saves the first layer's.
             from_logits: ``dy`` belongs to the logits although the call returned probabilities.
 
@@ -257,12 +269,14 @@ class Model:
         if not input_gradient:
             return None
         result = [
-            sixloop.zeros(tuple(array.shape), str(array.dtype)) if dx is None else dx
+            sixloop.zeros(tuple(array.shape), str(array.dtype), device_of(array))
+            if dx is None
+            else dx
             for array, dx in zip(call.arrays, slots[: len(call.arrays)], strict=True)
         ]
         _separate(result, gradients)
-        if not any(isinstance(array, Tensor) for array in call.arrays):
-            result = [_numpy(dx) for dx in result]
+        if call.as_numpy:
+            result = [to_numpy(dx) for dx in result]
         return result[0] if len(result) == 1 else result
 
     def release(self) -> None:
@@ -280,13 +294,13 @@ class Model:
         if not self.is_built:
             self.build(seed=self.seed)
         for name, array in zip(self.input_names, arrays, strict=True):
-            if not np.isfinite(_numpy(array)).all():
+            if not np.isfinite(to_numpy(array)).all():
                 return name
-        slots: list[Any] = [*arrays, *[None] * len(self.steps)]
+        slots: list[Any] = [*self._moved_inputs(arrays), *[None] * len(self.steps)]
         for step in self.steps:
             inputs = [slots[i] for i in step.inputs]
             slots[step.output] = y = step.layer.forward(Context(), *inputs, training=False)
-            if not np.isfinite(_numpy(y)).all():
+            if not np.isfinite(to_numpy(y)).all():
                 return step.name
             for slot in step.release:
                 slots[slot] = None
@@ -329,6 +343,7 @@ class Model:
                 + " and ".join(sorted(existing))
             )
         wanted = existing.pop() if existing else "float32"
+        device = self.device
         self.seed = seed
         for layer in self.layers:
             layer.build(self.layer_name(layer), seed=self.seed, dtype=wanted)
@@ -338,6 +353,46 @@ class Model:
             self._parameters[key] = held[layer_name][own]
         self._trainable = {k: self._parameters[k] for k, s in self._specs.items() if s.trainable}
         self._dtype = wanted
+        # New ones were made on the CPU.
+        for parameter in self._parameters.values():
+            parameter._move(device)
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are, or will be, and the model computes: "cpu" or "cuda"."""
+        if self._parameters:
+            return next(iter(self._parameters.values())).device
+        there = {p.device for layer in self.layers for p in layer.parameters().values()}
+        return "cuda" if "cuda" in there else self._device
+
+    def to(self, device: str) -> Model:
+        """Moves the model to a device, parameters and running statistics with it.
+
+        The Tensors that ``parameters()`` returned move, too, and with them other models that share
+        layers with this one; NumPy views of them from before do not. What the last call keeps, and
+        the gradients, are freed. Bits do not depend on the device.
+
+        Args:
+            device: "cpu" or "cuda".
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: unknown device.
+            RuntimeError: there is no GPU to use; the message says why.
+
+        Example:
+            >>> model.to("cuda")(x)  # x is a NumPy array, and so is the result
+        """
+        check_device(self.name, device)
+        if device != self.device:
+            self.release()
+        self._device = device
+        for layer in self.layers:
+            for parameter in layer.parameters().values():
+                parameter._move(device)
+        return self
 
     def parameters(self) -> dict[str, Tensor]:
         """Returns all parameters by name ("conv2d_1.weight"), running statistics included.
@@ -365,7 +420,7 @@ class Model:
         found = self._gradients
         for key, parameter in self._trainable.items():
             if key not in found:  # no output gradient reached this layer
-                found[key] = sixloop.zeros(parameter.shape, self.dtype)
+                found[key] = sixloop.zeros(parameter.shape, self.dtype, parameter.device)
         return {key: found[key] for key in self._trainable}
 
     def specs(self) -> dict[str, ParameterSpec]:
@@ -693,6 +748,19 @@ class Model:
             self._check_dtype(f"input {name!r}", array)
         return arrays
 
+    def _moved_inputs(self, arrays: list[Array]) -> list[Array]:
+        """Returns the inputs on the model's device."""
+        device = self.device
+        if device == "cuda":
+            return [to_device(array, device) for array in arrays]
+        for name, array in zip(self.input_names, arrays, strict=True):
+            if device_of(array) != device:
+                raise ValueError(
+                    f"[{self.name}] input {name!r} is on {device_of(array)}, the model on "
+                    f"{device}: model.to({device_of(array)!r}) moves it"
+                )
+        return arrays
+
     def _check_dtype(self, what: str, array: Array) -> None:
         if str(array.dtype) == self._dtype:
             return
@@ -715,7 +783,9 @@ class Model:
         if isinstance(value, np.ndarray):
             return np.asarray(value)
         if hasattr(value, "__dlpack__"):
-            return np.from_dlpack(value)
+            # Into memory of our own, where it lies on the GPU.
+            device, _ = value.__dlpack_device__()
+            return Tensor(value) if device == _DLPACK_CUDA else np.from_dlpack(value)
         raise TypeError(
             f"[{self.name}] {what} must be a NumPy array, a sixloop.Tensor or a DLPack provider; "
             f"got {type(value).__name__}"
@@ -742,7 +812,7 @@ class Model:
                 )
             self._check_dtype(what, array)
             # A copy, where it is no Tensor: all gradients are then Tensors of our own.
-            gradients.append(array if isinstance(array, Tensor) else Tensor(array))
+            gradients.append(to_device(array, self.device))
         return gradients
 
     def _check_logits(self) -> None:
@@ -770,20 +840,16 @@ def _separate(results: list[Array], given: Sequence[Array | None]) -> None:
 
     Flatten and an idle Dropout hand on what they get, and so does the backward pass of Add.
     """
-    others = [_numpy(array) for array in given if array is not None]
+    others = [array for array in given if array is not None]
     for i, array in enumerate(results):
-        if any(np.may_share_memory(_numpy(array), other) for other in others):
+        if any(share_memory(array, other) for other in others):
             results[i] = array.copy()
-        others.append(_numpy(results[i]))
+        others.append(results[i])
 
 
 def _activation(layer: Layer) -> str | None:
     activation = getattr(layer, "activation", None)
     return activation if isinstance(activation, str) else None
-
-
-def _numpy(array: Array) -> Any:
-    return array.numpy() if isinstance(array, Tensor) else array
 
 
 def _shapes(shapes: list[Shape]) -> str:

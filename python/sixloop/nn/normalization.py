@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from sixloop import _checks, initializers, ops
 from sixloop._checks import Shape
 from sixloop.nn import _epilogue, _window
@@ -119,9 +117,12 @@ class BatchNorm(Layer):
             ("running_mean", mean, 1.0),
             ("running_variance", variance, count / (count - 1)),
         ):
-            running = self._parameters[name].numpy()
-            running *= self.momentum
-            running += ((1.0 - self.momentum) * factor) * np.asarray(batch)
+            ops.moving_average(
+                self._parameters[name],
+                batch,
+                momentum=self.momentum,
+                factor=(1.0 - self.momentum) * factor,
+            )
 
 
 class LocalResponseNorm(Layer):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sixloop import Tensor, _checks
+from sixloop._arrays import to_numpy
 from sixloop.nn.activation import Activation
 from sixloop.nn.conv import Conv2D
 from sixloop.nn.dense import Dense
@@ -201,7 +202,7 @@ def load_weights(model: Model, source: Source, strict: bool = True) -> tuple[lis
     if model.is_built:
         existing = model.parameters()
         for name, tensor in values.items():
-            existing[name].numpy()[...] = tensor.numpy()
+            existing[name].assign(tensor)
     else:
         _adopt(model, values)
         model.build(seed=model.seed)
@@ -317,7 +318,8 @@ def _copy_arrays(source: Mapping[str, Any], expected: _Expected) -> dict[str, Te
             )
         arrays[name] = value
     found = {name: (tuple(a.shape), str(np.dtype(a.dtype))) for name, a in arrays.items()}
-    return {name: Tensor(arrays[name]) for name in expected.select("[load_weights]", found)}
+    names = expected.select("[load_weights]", found)
+    return {name: Tensor(to_numpy(arrays[name])) for name in names}
 
 
 def _read_weights(path: Path, expected: _Expected) -> dict[str, Tensor]:

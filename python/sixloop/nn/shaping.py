@@ -6,6 +6,7 @@ import math
 
 import sixloop
 from sixloop import _checks, ops
+from sixloop._arrays import device_of
 from sixloop._checks import PaddingLike, Shape, show
 from sixloop.nn import _window
 from sixloop.nn.layer import Context, Footprint, Layer, Scratch
@@ -149,7 +150,8 @@ class ZeroPadChannels(Layer):
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
-        return ops.concat([x, sixloop.zeros((*x.shape[:-1], self.count), str(x.dtype))])
+        zeros = sixloop.zeros((*x.shape[:-1], self.count), str(x.dtype), device_of(x))
+        return ops.concat([x, zeros])
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
         return (ops.split(dy, [dy.shape[-1] - self.count, self.count])[0],)
