@@ -6,6 +6,7 @@
 // divided by the product of (a - b).
 #pragma once
 
+#include "base/simd/host_device.h"
 #include "conv2d/conv2d.h"
 
 namespace sixloop {
@@ -17,13 +18,13 @@ struct Winograd2x2 {
   using T = typename V::T;
   static constexpr int kTile = 2, kFilter = 3;
 
-  static void input(const V* d, int s, V* to, int t) {
+  SIXLOOP_HD static void input(const V* d, int s, V* to, int t) {
     to[0] = d[2 * s] - d[0];
     to[t] = d[s] + d[2 * s];
     to[2 * t] = d[2 * s] - d[s];
     to[3 * t] = d[3 * s] - d[s];
   }
-  static void filter(const V* g, int s, V* to, int t) {
+  SIXLOOP_HD static void filter(const V* g, int s, V* to, int t) {
     const V half = V::set1(static_cast<T>(0.5));
     const V even = half * (g[0] + g[2 * s]);
     to[0] = V::neg(g[0]);
@@ -31,17 +32,17 @@ struct Winograd2x2 {
     to[2 * t] = V::fnma(half, g[s], even);
     to[3 * t] = g[2 * s];
   }
-  static void output(const V* m, int s, V* to, int t) {
+  SIXLOOP_HD static void output(const V* m, int s, V* to, int t) {
     to[0] = m[0] + (m[s] + m[2 * s]);
     to[t] = (m[s] - m[2 * s]) + m[3 * s];
   }
-  static void grad_output(const V* y, int s, V* to, int t) {
+  SIXLOOP_HD static void grad_output(const V* y, int s, V* to, int t) {
     to[0] = y[0];
     to[t] = y[0] + y[s];
     to[2 * t] = y[0] - y[s];
     to[3 * t] = y[s];
   }
-  static void grad_filter(const V* m, int s, V* to, int t) {
+  SIXLOOP_HD static void grad_filter(const V* m, int s, V* to, int t) {
     const V half = V::set1(static_cast<T>(0.5));
     const V even = half * (m[s] + m[2 * s]);
     to[0] = even - m[0];
@@ -60,9 +61,9 @@ struct Winograd4x4 {
   // The reciprocals of the products of differences of points, for p and q; for 0 it is 1 / (p p q q).
   static constexpr double at_0 = 64.0 / 81.0, at_p = -128.0 / 243.0, at_q = 32.0 / 243.0;
 
-  static V set(double x) { return V::set1(static_cast<T>(x)); }
+  SIXLOOP_HD static V set(double x) { return V::set1(static_cast<T>(x)); }
 
-  static void input(const V* d, int s, V* to, int t) {
+  SIXLOOP_HD static void input(const V* d, int s, V* to, int t) {
     const V minus_pp = set(-p * p), minus_qq = set(-q * q), both = set(p * p * q * q), sum = set(-p * p - q * q);
     const V even_p = V::fma(minus_qq, d[2 * s], d[4 * s]);
     const V even_q = V::fma(minus_pp, d[2 * s], d[4 * s]);
@@ -75,7 +76,7 @@ struct Winograd4x4 {
     to[4 * t] = V::fnma(set(q), odd_q, even_q);
     to[5 * t] = V::fma(both, d[s], V::fma(sum, d[3 * s], d[5 * s]));
   }
-  static void filter(const V* g, int s, V* to, int t) {
+  SIXLOOP_HD static void filter(const V* g, int s, V* to, int t) {
     const V even_p = V::fma(set(at_p * p * p), g[2 * s], set(at_p) * g[0]);
     const V even_q = V::fma(set(at_q * q * q), g[2 * s], set(at_q) * g[0]);
     to[0] = set(at_0) * g[0];
@@ -85,7 +86,7 @@ struct Winograd4x4 {
     to[4 * t] = V::fnma(set(at_q * q), g[s], even_q);
     to[5 * t] = g[2 * s];
   }
-  static void output(const V* m, int s, V* to, int t) {
+  SIXLOOP_HD static void output(const V* m, int s, V* to, int t) {
     const V sum_p = m[s] + m[2 * s], sum_q = m[3 * s] + m[4 * s];
     const V difference_p = m[s] - m[2 * s], difference_q = m[3 * s] - m[4 * s];
     to[0] = m[0] + (sum_p + sum_q);
@@ -93,7 +94,7 @@ struct Winograd4x4 {
     to[2 * t] = V::fma(set(p * p), sum_p, set(q * q) * sum_q);
     to[3 * t] = V::fma(set(p * p * p), difference_p, V::fma(set(q * q * q), difference_q, m[5 * s]));
   }
-  static void grad_output(const V* y, int s, V* to, int t) {
+  SIXLOOP_HD static void grad_output(const V* y, int s, V* to, int t) {
     const V even_p = V::fma(set(p * p), y[2 * s], y[0]);
     const V even_q = V::fma(set(q * q), y[2 * s], y[0]);
     const V odd_p = V::fma(set(p * p * p), y[3 * s], set(p) * y[s]);
@@ -105,7 +106,7 @@ struct Winograd4x4 {
     to[4 * t] = even_q - odd_q;
     to[5 * t] = y[3 * s];
   }
-  static void grad_filter(const V* m, int s, V* to, int t) {
+  SIXLOOP_HD static void grad_filter(const V* m, int s, V* to, int t) {
     const V sum_p = m[s] + m[2 * s], sum_q = m[3 * s] + m[4 * s];
     const V difference_p = m[s] - m[2 * s], difference_q = m[3 * s] - m[4 * s];
     to[0] = V::fma(set(at_0), m[0], V::fma(set(at_p), sum_p, set(at_q) * sum_q));
@@ -121,9 +122,9 @@ struct Winograd5x5 : Winograd4x4<V> {
   static constexpr int kTile = 2, kFilter = 5;
   static constexpr double p = Base::p, q = Base::q, at_p = Base::at_p, at_q = Base::at_q;
 
-  static V set(double x) { return Base::set(x); }
+  SIXLOOP_HD static V set(double x) { return Base::set(x); }
 
-  static void filter(const V* g, int s, V* to, int t) {
+  SIXLOOP_HD static void filter(const V* g, int s, V* to, int t) {
     const V even_p = V::fma(set(at_p * p * p * p * p), g[4 * s], V::fma(set(at_p * p * p), g[2 * s], set(at_p) * g[0]));
     const V even_q = V::fma(set(at_q * q * q * q * q), g[4 * s], V::fma(set(at_q * q * q), g[2 * s], set(at_q) * g[0]));
     const V odd_p = V::fma(set(at_p * p * p * p), g[3 * s], set(at_p * p) * g[s]);
@@ -135,13 +136,13 @@ struct Winograd5x5 : Winograd4x4<V> {
     to[4 * t] = even_q - odd_q;
     to[5 * t] = g[4 * s];
   }
-  static void output(const V* m, int s, V* to, int t) {
+  SIXLOOP_HD static void output(const V* m, int s, V* to, int t) {
     const V sum_p = m[s] + m[2 * s], sum_q = m[3 * s] + m[4 * s];
     const V difference_p = m[s] - m[2 * s], difference_q = m[3 * s] - m[4 * s];
     to[0] = m[0] + (sum_p + sum_q);
     to[t] = V::fma(set(p), difference_p, V::fma(set(q), difference_q, m[5 * s]));
   }
-  static void grad_output(const V* y, int s, V* to, int t) {
+  SIXLOOP_HD static void grad_output(const V* y, int s, V* to, int t) {
     to[0] = y[0];
     to[t] = V::fma(set(p), y[s], y[0]);
     to[2 * t] = V::fnma(set(p), y[s], y[0]);
@@ -149,7 +150,7 @@ struct Winograd5x5 : Winograd4x4<V> {
     to[4 * t] = V::fnma(set(q), y[s], y[0]);
     to[5 * t] = y[s];
   }
-  static void grad_filter(const V* m, int s, V* to, int t) {
+  SIXLOOP_HD static void grad_filter(const V* m, int s, V* to, int t) {
     const V sum_p = m[s] + m[2 * s], sum_q = m[3 * s] + m[4 * s];
     const V difference_p = m[s] - m[2 * s], difference_q = m[3 * s] - m[4 * s];
     to[0] = V::fma(set(Base::at_0), m[0], V::fma(set(at_p), sum_p, set(at_q) * sum_q));
