@@ -66,13 +66,17 @@ void add_parts(const T* sums, int64_t parts, int64_t size, T* dw) {
 }
 
 // A number of three digits: (image, row, column) of a pixel, or (filter row, filter column, channel) of a step.
-struct Digits {
-  int64_t high, middle, low;
+template <class Index>
+struct DigitsOf {
+  Index high, middle, low;
 
-  __device__ __forceinline__ Digits(int64_t value, int64_t middles, int64_t lows)
-      : high(value / lows / middles), middle(value / lows % middles), low(value % lows) {}
+  DigitsOf() = default;
+  SIXLOOP_HD DigitsOf(int64_t value, Index middles, Index lows)
+      : high(static_cast<Index>(value / lows / middles)),
+        middle(static_cast<Index>(value / lows % middles)),
+        low(static_cast<Index>(value % lows)) {}
 
-  __device__ __forceinline__ void add(const Digits& by, int64_t middles, int64_t lows) {
+  __device__ __forceinline__ void add(const DigitsOf& by, Index middles, Index lows) {
     low += by.low;
     middle += by.middle;
     high += by.high;
@@ -85,7 +89,7 @@ struct Digits {
       ++high;
     }
   }
-  __device__ __forceinline__ void next(int64_t middles, int64_t lows) {
+  __device__ __forceinline__ void next(Index middles, Index lows) {
     if (++low < lows) return;
     low = 0;
     if (++middle < middles) return;
@@ -93,25 +97,28 @@ struct Digits {
     ++high;
   }
 };
+using Digits = DigitsOf<int64_t>;
 
 // Windows over the images of data [n, h, w, c]: pixel (ph, pw) of pixels_h x pixels_w and filter offset (i, j) of
 // taps_h x taps_w meet at row ph * step_h + base_h + i * tap_h, columns alike. Outside the image are zeros. A window
 // has `run` channels at each offset, those of group g from channel g * run on.
-template <class T>
+template <class T, class Index = int64_t>
 struct Windows {
   const T* data;
-  int64_t h, w, c;
-  int64_t pixels_h, pixels_w;
-  int64_t step_h, step_w, base_h, base_w, tap_h, tap_w;
-  int64_t taps_h, taps_w, run;
+  Index h, w, c;
+  Index pixels_h, pixels_w;
+  Index step_h, step_w, base_h, base_w, tap_h, tap_w;
+  Index taps_h, taps_w, run;
   bool packs;  // every run begins where packs may be loaded, and is made of them
 
-  int64_t steps() const { return taps_h * taps_w * run; }
+  int64_t steps() const { return int64_t{taps_h} * taps_w * run; }
 
-  __device__ __forceinline__ int64_t row(int64_t ph, int64_t i) const { return ph * step_h + base_h + i * tap_h; }
-  __device__ __forceinline__ int64_t column(int64_t pw, int64_t j) const { return pw * step_w + base_w + j * tap_w; }
-  __device__ __forceinline__ bool inside(int64_t r, int64_t s) const { return r >= 0 && r < h && s >= 0 && s < w; }
-  __device__ __forceinline__ int64_t offset(int64_t n, int64_t r, int64_t s) const { return ((n * h + r) * w + s) * c; }
+  __device__ __forceinline__ Index row(Index ph, Index i) const { return ph * step_h + base_h + i * tap_h; }
+  __device__ __forceinline__ Index column(Index pw, Index j) const { return pw * step_w + base_w + j * tap_w; }
+  __device__ __forceinline__ bool inside(Index r, Index s) const { return r >= 0 && r < h && s >= 0 && s < w; }
+  // In an image, and where image n begins.
+  __device__ __forceinline__ Index offset(Index r, Index s) const { return (r * w + s) * c; }
+  __device__ __forceinline__ int64_t image(int64_t n) const { return n * h * w * c; }
 };
 
 // The windows of the forward pass and of the weight gradient.

@@ -4,6 +4,8 @@ namespace sixloop::cuda {
 namespace {
 
 constexpr int kThreads = 128;
+// 64 registers for a thread: without the hint ptxas spills to fit in more.
+constexpr int kBlocks = 8;
 
 unsigned blocks_for(int64_t threads) { return static_cast<unsigned>(ceil_div(threads, kThreads)); }
 __device__ __forceinline__ int64_t thread_number() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
@@ -19,8 +21,9 @@ __device__ __forceinline__ T finished(const Sink<T, Rows>& sink, T sum, int64_t 
 
 // `all` channels of the result in groups of `columns`.
 template <class T, class Rows>
-__global__ void __launch_bounds__(kThreads) element_kernel(Windows<T> windows, Filters<T> filters, int64_t pixels,
-                                                           int64_t columns, int64_t all, Sink<T, Rows> sink) {
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    element_kernel(Windows<T> windows, Filters<T> filters, int64_t pixels, int64_t columns, int64_t all,
+                   Sink<T, Rows> sink) {
   using V = Lane<T>;
   const int64_t id = thread_number();
   const int64_t pixel = id / all, channel = id % all;
@@ -34,7 +37,7 @@ __global__ void __launch_bounds__(kThreads) element_kernel(Windows<T> windows, F
     const int64_t r = windows.row(at.middle, i);
     for (int64_t j = 0; j < windows.taps_w; ++j) {
       const int64_t s = windows.column(at.low, j);
-      const T* const from = windows.inside(r, s) ? x + windows.offset(at.high, r, s) : nullptr;
+      const T* const from = windows.inside(r, s) ? x + windows.image(at.high) + windows.offset(r, s) : nullptr;
       const T* const weight = w + filters.offset(i, j);
       for (int64_t k = 0; k < windows.run; ++k) {
         sum = V::fma({from != nullptr ? from[k] : T(0)}, {weight[k * filters.step_k]}, sum);
@@ -46,7 +49,7 @@ __global__ void __launch_bounds__(kThreads) element_kernel(Windows<T> windows, F
 
 // One channel in a group: neighbouring channels are neighbours in memory, and W of them go together.
 template <int W, class T, class Rows>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     depthwise_kernel(Windows<T> windows, Filters<T> filters, int64_t pixels, int64_t channels, Sink<T, Rows> sink) {
   using V = Lane<T>;
   struct Run {
@@ -71,7 +74,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t j = 0; j < windows.taps_w; ++j) {
       const int64_t s = windows.column(at.low, j);
       Run x = {}, w;
-      if (windows.inside(r, s)) x.load(windows.data + windows.offset(at.high, r, s) + channel);
+      if (windows.inside(r, s)) x.load(windows.data + windows.image(at.high) + windows.offset(r, s) + channel);
       w.load(filters.data + filters.offset(i, j) + channel);
 #pragma unroll
       for (int c = 0; c < W; ++c) sum.v[c] = V::fma({x.v[c]}, {w.v[c]}, {sum.v[c]}).v;
@@ -90,7 +93,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // Thread (part, row (i, j, k), o).
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     grad_weight_kernel(Windows<T> windows, const T* dy, int64_t pixels, int64_t columns, int64_t all, int64_t parts,
                        int64_t part_pixels, T* sums) {
   using V = Lane<T>;
@@ -112,7 +115,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int a = 0; a < kAhead; ++a) {
       const int64_t r = windows.row(at.middle, element.high), s = windows.column(at.low, element.middle);
       const bool live = pixel + a < end;
-      left[a] = live && windows.inside(r, s) ? x[windows.offset(at.high, r, s)] : T(0);
+      left[a] = live && windows.inside(r, s) ? x[windows.image(at.high) + windows.offset(r, s)] : T(0);
       right[a] = live ? dy[(pixel + a) * all + o] : T(0);
       at.next(windows.pixels_h, windows.pixels_w);
     }

@@ -4,10 +4,12 @@ namespace sixloop::cuda {
 namespace {
 
 constexpr int kThreads = 128;
+// 64 registers for a thread: without the hint ptxas spills to fit in more.
+constexpr int kBlocks = 8;
 
 // A thread has a pack of elements of a window, `lines` packs in each.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     windows_kernel(Windows<T> windows, int64_t pixels, int64_t steps, bool packs, T* col) {
   constexpr int W = Pack<T>::N;
   const int64_t id = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
@@ -18,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
   Digits step(k, windows.taps_w, windows.run);
   const auto find = [&]() -> const T* {
     const int64_t r = windows.row(at.middle, step.high), s = windows.column(at.low, step.middle);
-    return windows.inside(r, s) ? windows.data + windows.offset(at.high, r, s) + step.low : nullptr;
+    return windows.inside(r, s) ? windows.data + windows.image(at.high) + windows.offset(r, s) + step.low : nullptr;
   };
   T* const to = col + pixel * steps + k;
   if (packs) {
@@ -36,7 +38,7 @@ __global__ void __launch_bounds__(kThreads)
 // A thread has one element of x. Here `windows` is over the pixels of `col`, whose windows have `steps` elements;
 // offset (i, j) is filter offset `first` + i * step_i + j * step_j, in elements of a window.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     col2im_kernel(Windows<T> windows, int64_t pixels, int64_t steps, int64_t channels, int64_t first, int64_t step_i,
                   int64_t step_j, PhaseRows rows, T* x) {
   using V = Lane<T>;

@@ -1,5 +1,5 @@
 #include "conv2d/simt_algorithms.h"
-#include "conv2d/winograd-inl.h"
+#include "conv2d/winograd_lines-inl.h"
 
 namespace sixloop::cuda {
 namespace {
@@ -45,7 +45,7 @@ struct Square {
 
 // products[k][t][channel] from tiles [first, first + count) of x.
 template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     gather_kernel(const T* x, Squares squares, int64_t first, int64_t count, T* products) {
   using V = Lane<T>;
   const int64_t id = thread_number();
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // Tiles [first, first + count) of y from sums[k][t][channel].
 template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     scatter_kernel(const T* sums, Squares squares, int64_t first, int64_t count, BiasRelu<T> epilogue, T* y) {
   using V = Lane<T>;
   const int64_t id = thread_number();
@@ -89,8 +89,9 @@ __global__ void __launch_bounds__(kThreads)
 // products[k][i][j] of filters [kFrom * kFrom][.][.], whose element (tap, i, j) is
 // w[tap * tap_step + i * i_step + j * j_step].
 template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
-__global__ void __launch_bounds__(kThreads) filter_kernel(const T* w, int64_t tap_step, int64_t i_step, int64_t j_step,
-                                                          int64_t size, int64_t columns, T* products) {
+__global__ void __launch_bounds__(kThreads, 2)
+    filter_kernel(const T* w, int64_t tap_step, int64_t i_step, int64_t j_step, int64_t size, int64_t columns,
+                  T* products) {
   using V = Lane<T>;
   const int64_t id = thread_number();
   if (id >= size) return;
@@ -105,7 +106,7 @@ __global__ void __launch_bounds__(kThreads) filter_kernel(const T* w, int64_t ta
 
 // dw[tap][i] = the transform of sums[k][i].
 template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
-__global__ void __launch_bounds__(kThreads) grad_filter_kernel(const T* sums, int64_t size, T* dw) {
+__global__ void __launch_bounds__(kThreads, 2) grad_filter_kernel(const T* sums, int64_t size, T* dw) {
   using V = Lane<T>;
   const int64_t id = thread_number();
   if (id >= size) return;
@@ -117,7 +118,7 @@ __global__ void __launch_bounds__(kThreads) grad_filter_kernel(const T* sums, in
   for (int tap = 0; tap < kTo * kTo; ++tap) dw[tap * size + id] = to[tap].v;
 }
 
-// Calls f(Function{}) with the transforms of winograd-inl.h for this filter and tile.
+// Calls f(Function{}) with the transforms of winograd_lines-inl.h for this filter and tile.
 template <class T, class F>
 void with_transforms(const Conv2dParams& p, int64_t side, const F& f) {
   if (side == 4) return f(Winograd4x4<Lane<T>>{});

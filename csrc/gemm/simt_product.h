@@ -5,6 +5,7 @@
 // An operand is a struct of kernel arguments with
 //
 //     static constexpr bool kTurned;              // neighbours in memory are neighbours along k
+//     template <class Share> void prepare();      // on the host, before the launch
 //     template <class Share> struct Loader {      // what one thread loads for its block
 //       Loader(const Operand&, int64_t batch, int64_t x, int64_t k, int64_t k_end);   // from row or column x of C on
 //       void load(Share&);                        // the next steps of k
@@ -73,6 +74,11 @@ struct Share {
   }
 };
 
+template <class Tile, class Left>
+using ShareOfA = Share<typename Tile::T, Tile::BM, Tile::BK, Tile::kRowA, Tile::kThreads, Left::kTurned>;
+template <class Tile, class Right>
+using ShareOfB = Share<typename Tile::T, Tile::BN, Tile::BK, Tile::kRowB, Tile::kThreads, Right::kTurned>;
+
 // Rows or columns [0, x_end) of a dense matrix.
 template <class T, bool kTurned_>
 struct Matrix {
@@ -82,6 +88,9 @@ struct Matrix {
   int64_t x_end;
   int64_t batch_step;
   bool packs;  // rows of the array begin where packs may be loaded
+
+  template <class Share>
+  void prepare() {}
 
   template <class Share>
   struct Loader {
@@ -220,8 +229,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const int64_t k_begin = part * g.part_k;
   const int64_t k_end = g.parts == 1 || g.k < k_begin + g.part_k ? g.k : k_begin + g.part_k;
 
-  using ShareA = Share<T, BM, BK, Tile::kRowA, Tile::kThreads, Left::kTurned>;
-  using ShareB = Share<T, BN, BK, Tile::kRowB, Tile::kThreads, Right::kTurned>;
+  using ShareA = ShareOfA<Tile, Left>;
+  using ShareB = ShareOfB<Tile, Right>;
   ShareA share_a;
   ShareB share_b;
   typename Left::template Loader<ShareA> load_a(left, batch, row, k_begin, k_end);
@@ -322,8 +331,9 @@ inline int64_t product_blocks(const ProductSizes& g, int64_t bm, int64_t bn) {
 }
 
 template <class Tile, int kRun = 0, class Left, class Right, class Rows>
-void launch_product(const ProductSizes& g, const Left& left, const Right& right,
-                    const Sink<typename Tile::T, Rows>& sink) {
+void launch_product(const ProductSizes& g, Left left, Right right, const Sink<typename Tile::T, Rows>& sink) {
+  left.template prepare<ShareOfA<Tile, Left>>();
+  right.template prepare<ShareOfB<Tile, Right>>();
   const auto blocks = static_cast<unsigned>(product_blocks(g, Tile::BM, Tile::BN));
   SIXLOOP_LAUNCH((product_kernel<Tile, kRun, Left, Right, Sink<typename Tile::T, Rows>>), blocks, Tile::kThreads,
                  Tile::kSharedBytes, current_stream(), g, left, right, sink);
