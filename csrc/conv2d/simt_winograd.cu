@@ -253,9 +253,9 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
       sink.adds = first > 0;
       const ProductSizes g{p.c, p.o, count, tiling.products};
       if (product_blocks(g, 64, 64) >= kEnoughBlocks && p.c >= 64 && p.o >= 64) {
-        launch_product<Tile<T, 64, 64, 16, 1, 1>, kRunTiles>(g, left, right, sink);
+        launch_product<Tile<T, 64, 64, 16, 1, 1, 384>, kRunTiles>(g, left, right, sink);
       } else {
-        launch_product<Tile<T, 32, 32, 8, 1, 1>, kRunTiles>(g, left, right, sink);
+        launch_product<Tile<T, 32, 32, 8, 1, 1, 384>, kRunTiles>(g, left, right, sink);
       }
     }
     SIXLOOP_LAUNCH((grad_filter_kernel<T, kReach, kFilter, F::grad_filter>), blocks_for(size), kThreads, 0,

@@ -19,14 +19,15 @@
 namespace sixloop::cuda {
 
 // The tile of C that a block computes: BM x BN, BK steps of k at a time. A thread has QM x QN squares of 4 x 4
-// elements, BM / QM and BN / QN apart, so that the threads of a warp read neighbouring packs of shared memory.
-template <class T_, int BM_, int BN_, int BK_, int QM_, int QN_>
+// elements, BM / QM and BN / QN apart, so that the threads of a warp read neighbouring packs of shared memory. A
+// processor is to hold blocks of `kResident` threads together: 512 leave 128 registers to each, 384 leave 168. Without
+// the hint ptxas spills to fit in more.
+template <class T_, int BM_, int BN_, int BK_, int QM_, int QN_, int kResident = 512>
 struct Tile {
   using T = T_;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, QM = QM_, QN = QN_;
   static constexpr int kColumns = BN / (4 * QN), kThreads = kColumns * (BM / (4 * QM));
-  // Blocks for 512 threads on a processor leave 128 registers to each; without the hint ptxas spills to fit in more.
-  static constexpr int kBlocks = 512 / kThreads;
+  static constexpr int kBlocks = kResident / kThreads;
   // A pack more than a row: a transposing store then meets fewer of the same banks.
   static constexpr int kPad = Pack<T>::N;
   static constexpr int kRowA = BM + kPad, kRowB = BN + kPad;
