@@ -12,7 +12,7 @@ from shapes import CONVS, LARGE_CONVS, WINOGRADS, WINOGRADS_OF_5X5, Conv
 from sixloop import ops
 
 # More terms than this in a pass take the emulator seconds; a GPU has them all.
-EMULATED_TERMS = 3_000_000
+EMULATED_TERMS = 400_000
 
 
 def terms(case: Conv) -> int:
