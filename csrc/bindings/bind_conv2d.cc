@@ -43,7 +43,7 @@ void bind_conv2d(py::module_& m) {
   m.def("conv2d", [](const py::object& x, const py::object& w, const py::object& bias, const py::object& strides,
                      const py::object& padding, const py::object& dilation, const py::object& groups,
                      const py::object& activation, const py::object& algorithm) {
-    Call call("conv2d");
+    Call call("conv2d", Devices::all);
     const Tensor tx = call.array("x", x);
     const Tensor tw = call.array("weight", w);
     const std::optional<Tensor> tbias = call.optional_array("bias", bias);
@@ -54,7 +54,7 @@ void bind_conv2d(py::module_& m) {
   m.def("conv2d_grad_input", [](const py::object& dy, const py::object& w, const py::object& x_shape,
                                 const py::object& strides, const py::object& padding, const py::object& dilation,
                                 const py::object& groups, const py::object& algorithm) {
-    Call call("conv2d_grad_input");
+    Call call("conv2d_grad_input", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Tensor tw = call.array("weight", w);
     const Shape shape = call.shape("x_shape", x_shape);
@@ -64,7 +64,7 @@ void bind_conv2d(py::module_& m) {
   m.def("conv2d_grad_weight", [](const py::object& x, const py::object& dy, const py::object& w_shape,
                                  const py::object& strides, const py::object& padding, const py::object& dilation,
                                  const py::object& groups, const py::object& algorithm) {
-    Call call("conv2d_grad_weight");
+    Call call("conv2d_grad_weight", Devices::all);
     const Tensor tx = call.array("x", x);
     const Tensor tdy = call.array("dy", dy);
     const Shape shape = call.shape("w_shape", w_shape);
@@ -110,7 +110,7 @@ void bind_conv2d(py::module_& m) {
   });
   m.def("im2col", [](const py::object& x, const py::object& kernel, const py::object& strides,
                      const py::object& padding, const py::object& dilation) {
-    Call call("im2col");
+    Call call("im2col", Devices::all);
     const Tensor tx = call.array("x", x);
     const Shape shape = tx.shape().rank() == 4 ? tx.shape() : Shape{1, 1, 1, 1};  // another rank is the op's error
     const Window window =
@@ -119,7 +119,7 @@ void bind_conv2d(py::module_& m) {
   });
   m.def("col2im", [](const py::object& col, const py::object& x_shape, const py::object& kernel,
                      const py::object& strides, const py::object& padding, const py::object& dilation) {
-    Call call("col2im");
+    Call call("col2im", Devices::all);
     const Tensor tcol = call.array("col", col);
     const Shape shape = call.shape("x_shape", x_shape);
     const Shape extent = shape.rank() == 4 ? shape : Shape{1, 1, 1, 1};

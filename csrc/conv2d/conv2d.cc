@@ -6,6 +6,7 @@
 
 #include "base/validate.h"
 #include "conv2d/algorithms.h"
+#include "conv2d/simt.h"
 
 namespace sixloop {
 namespace {
@@ -157,8 +158,14 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bia
     check_vector("conv2d", "bias", *bias, p.o, "output channel");
   }
   const Conv2dAlgorithm chosen = select_algorithm("conv2d", Conv2dPass::forward, p, algorithm);
-  Tensor y = Tensor::empty({p.n, p.oh, p.ow, p.o}, x.dtype());
+  Tensor y = Tensor::empty({p.n, p.oh, p.ow, p.o}, x.dtype(), x.device());
   if (y.size() == 0) return y;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    cuda::conv2d(p, chosen, x, w, bias ? &*bias : nullptr, activation, y);
+    return y;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const Epilogue<T> epilogue{bias ? bias->data<T>() : nullptr, activation};
@@ -181,8 +188,14 @@ Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape
   const Conv2dParams p = conv2d_params(op, x_shape, w.shape(), window, groups);
   check_shape(op, "dy", dy, {p.n, p.oh, p.ow, p.o});
   const Conv2dAlgorithm chosen = select_algorithm(op, Conv2dPass::grad_input, p, algorithm);
-  Tensor dx = Tensor::empty(x_shape, dy.dtype());
+  Tensor dx = Tensor::empty(x_shape, dy.dtype(), dy.device());
   if (dx.size() == 0) return dx;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (dy.device() == Device::cuda) {
+    cuda::conv2d_grad_input(p, chosen, dy, w, dx);
+    return dx;
+  }
+#endif
   dispatch_floating(dy.dtype(), [&](auto t) {
     using T = decltype(t);
     if (chosen == Conv2dAlgorithm::im2col) {
@@ -205,9 +218,15 @@ Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shap
   const Conv2dParams p = conv2d_params(op, x.shape(), w_shape, window, groups);
   check_shape(op, "dy", dy, {p.n, p.oh, p.ow, p.o});
   const Conv2dAlgorithm chosen = select_algorithm(op, Conv2dPass::grad_weight, p, algorithm);
-  if (dy.size() == 0) return Tensor::zeros(w_shape, x.dtype());  // the sum over no pixels
-  Tensor dw = Tensor::empty(w_shape, x.dtype());
+  if (dy.size() == 0) return Tensor::zeros(w_shape, x.dtype(), x.device());  // the sum over no pixels
+  Tensor dw = Tensor::empty(w_shape, x.dtype(), x.device());
   if (dw.size() == 0) return dw;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    cuda::conv2d_grad_weight(p, chosen, x, dy, dw);
+    return dw;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     if (chosen == Conv2dAlgorithm::im2col) {
@@ -227,8 +246,14 @@ Tensor im2col(const Tensor& x, const Window& window) {
   const Extent out = output_extent("im2col", window, x.shape()[1], x.shape()[2]);
   const int64_t c = x.shape()[3];
   const Conv2dParams p{x.shape()[0], x.shape()[1], x.shape()[2], c, out.h, out.w, 1, 1, window};
-  Tensor col = Tensor::empty({p.n, p.oh, p.ow, Shape{window.kh, window.kw, c}.size()}, x.dtype());
+  Tensor col = Tensor::empty({p.n, p.oh, p.ow, Shape{window.kh, window.kw, c}.size()}, x.dtype(), x.device());
   if (col.size() == 0) return col;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    cuda::im2col(p, x, col);
+    return col;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     write_windows(p, x.data<T>(), 0, col.data<T>(), col.shape()[3]);
@@ -244,8 +269,14 @@ Tensor col2im(const Tensor& col, const Shape& x_shape, const Window& window) {
   const int64_t c = x_shape[3];
   const Conv2dParams p{x_shape[0], x_shape[1], x_shape[2], c, out.h, out.w, 1, 1, window};
   check_shape("col2im", "col", col, {p.n, p.oh, p.ow, Shape{window.kh, window.kw, c}.size()});
-  Tensor x = Tensor::empty(x_shape, col.dtype());
+  Tensor x = Tensor::empty(x_shape, col.dtype(), col.device());
   if (x.size() == 0) return x;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (col.device() == Device::cuda) {
+    cuda::col2im(p, col, x);
+    return x;
+  }
+#endif
   dispatch_floating(col.dtype(), [&](auto t) {
     using T = decltype(t);
     add_col2im(p, col.data<T>(), 0, x.data<T>());

@@ -122,7 +122,7 @@ struct Planar {
 //
 // input, filter, grad_output: pixels[i] of the tile, the filter or the tile of dy have `channels` elements each;
 // product i goes to products + i * step. output, grad_filter: the other way, to results[i], with bias and relu as in
-// gemm/microkernel.h. The matrices are those of winograd-inl.h.
+// gemm/microkernel.h. The matrices are those of winograd_lines-inl.h.
 enum class WinogradTransform { input, filter, output, grad_output, grad_filter };
 
 template <class T>
