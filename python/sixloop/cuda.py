@@ -1,9 +1,10 @@
 """The GPU: whether there is one, its memory, its stream.
 
-Tensors go there by ``tensor.to("cuda")`` or ``sixloop.zeros(shape, device="cuda")``; arrays of
-other libraries on the GPU go into ``sixloop.ops`` through DLPack, and results back through
-``torch.from_dlpack(result)`` or the like, without a copy. There is one device: the first that
-CUDA_VISIBLE_DEVICES leaves.
+A model goes there by ``model.to("cuda")``, and a Trainer takes it there by itself; NumPy arrays
+stay what goes in and comes out. Tensors go there by ``tensor.to("cuda")`` or
+``sixloop.zeros(shape, device="cuda")``; arrays of other libraries on the GPU go into
+``sixloop.ops`` through DLPack, and results back through ``torch.from_dlpack(result)`` or the like,
+without a copy. There is one device: the first that CUDA_VISIBLE_DEVICES leaves.
 
 Kernels run after the function that asked for them has returned, in the order of one stream. With
 SIXLOOP_CUDA_SYNC=1 in the environment every launch is waited for, so that an error comes from the
