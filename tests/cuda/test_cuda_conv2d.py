@@ -12,30 +12,35 @@ from shapes import CONVS, LARGE_CONVS, WINOGRADS, WINOGRADS_OF_5X5, Conv
 from sixloop import ops
 
 # More terms than this in a pass take the emulator seconds; a GPU has them all.
-EMULATED_TERMS = 400_000
+EMULATED_TERMS = 250_000
 
 
 def terms(case: Conv) -> int:
-    """Products of the direct algorithm's forward pass; the others have as many, or fewer."""
+    """Products of the direct algorithm's forward pass."""
     n, oh, ow, o = case.y
     return n * oh * ow * o * case.k_forward
 
 
-def for_this_device(case: Conv) -> None:
-    emulated = not sixloop.cuda.why() and sixloop.cuda.device_name() == EMULATOR
-    if emulated and terms(case) > EMULATED_TERMS:
+def dtypes_for(case: Conv, algorithm: str) -> tuple[str, ...]:
+    """Both on a GPU; on the emulator one, which alternates from case to case."""
+    if sixloop.cuda.device_name() != EMULATOR:
+        return DTYPES
+    if terms(case) > EMULATED_TERMS:
         pytest.skip(f"{terms(case)} products are too many for the emulator")
+    return (DTYPES[(len(case.name) + len(algorithm)) % 2],)
 
 
 def check(rng, case: Conv, algorithm, dtype, activation=None):
+    """All passes; forward with a bias where there is an activation."""
     params = {"algorithm": algorithm, **case.params}
     x, w, bias, dy = (
         rng.normal(size=shape).astype(dtype) for shape in (case.x, case.w, case.o, case.y)
     )
-    assert_same_as_cpu(
-        lambda x, w, b: ops.conv2d(x, w, b, activation=activation, **params), x, w, bias
-    )
-    assert_same_as_cpu(lambda x, w: ops.conv2d(x, w, **params), x, w)
+    if activation is None:
+        assert_same_as_cpu(lambda x, w: ops.conv2d(x, w, **params), x, w)
+    else:
+        params_y = {"activation": activation, **params}
+        assert_same_as_cpu(lambda x, w, b: ops.conv2d(x, w, b, **params_y), x, w, bias)
     assert_same_as_cpu(lambda dy, w: ops.conv2d_grad_input(dy, w, case.x, **params), dy, w)
     assert_same_as_cpu(lambda x, dy: ops.conv2d_grad_weight(x, dy, case.w, **params), x, dy)
 
@@ -43,15 +48,13 @@ def check(rng, case: Conv, algorithm, dtype, activation=None):
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
-@every_dtype
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
 @pytest.mark.parametrize("case", [*CONVS, *LARGE_CONVS], ids=str)
-def test_all_passes(rng, case, algorithm, dtype):
-    for_this_device(case)
-    check(rng, case, algorithm, dtype, "relu")
+def test_all_passes(rng, case, algorithm):
+    for dtype in dtypes_for(case, algorithm):
+        check(rng, case, algorithm, dtype, "relu")
 
 
-@every_dtype
 @pytest.mark.parametrize(
     ("case", "algorithm"),
     [
@@ -60,9 +63,9 @@ def test_all_passes(rng, case, algorithm, dtype):
     ],
     ids=str,
 )
-def test_winograd(rng, case, algorithm, dtype):
-    for_this_device(case)
-    check(rng, case, algorithm, dtype, "relu")
+def test_winograd(rng, case, algorithm):
+    for dtype in dtypes_for(case, algorithm):
+        check(rng, case, algorithm, dtype, "relu")
 
 
 # Sums over so many pixels are cut into parts on the CPU, and each kernel has to do it likewise.
@@ -75,11 +78,11 @@ WITH_PARTS = [
 ]
 
 
-@every_dtype
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
 @pytest.mark.parametrize("case", WITH_PARTS, ids=str)
-def test_parts(rng, case, algorithm, dtype):
-    check(rng, case, algorithm, dtype)
+def test_parts(rng, case, algorithm):
+    for dtype in dtypes_for(case, algorithm):
+        check(rng, case, algorithm, dtype)
 
 
 # Blocks enough for every tile, of 128x64, 64x64 and 64x16, and parts of them.
@@ -90,6 +93,9 @@ TILES = [
     Conv("64x64 input gradient", (1, 11, 13, 66), (2, 1), 8, padding=(1, 0)),
     Conv("two groups of tiles", (1, 9, 8, 32), (1, 2), 64, groups=2),
     Conv("unpacked", (1, 11, 9, 7), (2, 3), 67, padding=1, strides=(2, 1)),
+    # Indices beyond 32 bits are a kernel's of its own.
+    Conv("far rows", (2, 2, 3, 5), (2, 1), 7, dilation=(2**30, 1), padding=((2**30, 0), (0, 0))),
+    Conv("far pixels", (2, 3, 4, 5), (1, 1), 7, strides=(2**30, 1)),
 ]
 
 
@@ -100,7 +106,7 @@ def test_tiles(rng, case, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "leaky_relu", "gelu", "step"])
+@pytest.mark.parametrize("activation", ["sigmoid", "leaky_relu", "gelu"])
 @pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd2x2", "winograd4x4"])
 def test_activations(rng, algorithm, activation, dtype):
     x, w, bias = (rng.normal(size=s).astype(dtype) for s in ((1, 5, 6, 3), (3, 3, 3, 5), 5))
@@ -110,10 +116,9 @@ def test_activations(rng, algorithm, activation, dtype):
 
 
 def test_auto_is_the_cpu_s_choice(rng):
-    case = Conv("four times four tiles of 4x4", (2, 13, 16, 16), (3, 3), 32, padding=1)
+    case = Conv("24 tiles of 4x4", (2, 12, 16, 16), (3, 3), 16, padding=1)
     assert ops.conv2d_algorithm("forward", case.x, case.w, padding=1) == "winograd4x4"
     assert ops.conv2d_algorithm("grad_weight", case.x, case.w, padding=1) == "direct"
-    for_this_device(case)
     check(rng, case, "auto", "float32")
 
 
@@ -132,9 +137,13 @@ def test_special_values(rng, dtype):
         assert_same_as_cpu(lambda x, d, p=p: ops.conv2d_grad_weight(x, d, w.shape, **p), x, dy)
 
 
-@every_dtype
 @pytest.mark.parametrize("case", CONVS, ids=str)
-def test_im2col_and_col2im(rng, case, dtype):
+def test_im2col_and_col2im(rng, case):
+    for dtype in dtypes_for(case, ""):
+        check_columns(rng, case, dtype)
+
+
+def check_columns(rng, case, dtype):
     params = {k: v for k, v in case.params.items() if k != "groups"}
     x = rng.normal(size=case.x).astype(dtype)
     assert_same_as_cpu(lambda x: ops.im2col(x, case.kernel, **params), x)
@@ -180,7 +189,7 @@ def test_bad_input():
         ops.im2col(sixloop.zeros((4, 5), device="cuda"), 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_any_convolution(data):
     axis = st.tuples(*(st.integers(1, most) for most in (9, 4, 4, 3)))
