@@ -23,7 +23,7 @@ Shape image_shape(const Call& call, const char* name, py::handle value) {
 template <class Op>
 auto forward(const char* name, Op op) {
   return [name, op](const py::object& x, const py::object& pool, const py::object& strides, const py::object& padding) {
-    Call call(name);
+    Call call(name, Devices::all);
     const Tensor tx = call.array("x", x);
     check_rank(name, "x", tx, 4, "[N, H, W, C]");
     const Window window = pool_window(call, pool, strides, padding, tx.shape());
@@ -37,7 +37,7 @@ void bind_pool2d(py::module_& m) {
   m.def("max_pool2d", forward("max_pool2d", &max_pool2d));
   m.def("max_pool2d_indices",
         [](const py::object& x, const py::object& pool, const py::object& strides, const py::object& padding) {
-          Call call("max_pool2d");
+          Call call("max_pool2d", Devices::all);
           const Tensor tx = call.array("x", x);
           check_rank("max_pool2d", "x", tx, 4, "[N, H, W, C]");
           const Window window = pool_window(call, pool, strides, padding, tx.shape());
@@ -47,7 +47,7 @@ void bind_pool2d(py::module_& m) {
   m.def("avg_pool2d", forward("avg_pool2d", &avg_pool2d));
   m.def("max_pool2d_grad", [](const py::object& dy, const py::object& x, const py::object& pool,
                               const py::object& strides, const py::object& padding) {
-    Call call("max_pool2d_grad");
+    Call call("max_pool2d_grad", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Tensor tx = call.array("x", x);
     check_rank("max_pool2d_grad", "x", tx, 4, "[N, H, W, C]");
@@ -57,7 +57,7 @@ void bind_pool2d(py::module_& m) {
   m.def("max_pool2d_grad_from_indices",
         [](const py::object& dy, const py::object& x_shape, const py::object& indices, const py::object& pool,
            const py::object& strides, const py::object& padding) {
-          Call call("max_pool2d_grad");
+          Call call("max_pool2d_grad", Devices::all);
           const Tensor tdy = call.array("dy", dy);
           const Shape shape = image_shape(call, "x", x_shape);
           const Tensor tindices = call.array("indices", indices);
@@ -66,19 +66,19 @@ void bind_pool2d(py::module_& m) {
         });
   m.def("avg_pool2d_grad", [](const py::object& dy, const py::object& x_shape, const py::object& pool,
                               const py::object& strides, const py::object& padding) {
-    Call call("avg_pool2d_grad");
+    Call call("avg_pool2d_grad", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Shape shape = image_shape(call, "x_shape", x_shape);
     const Window window = pool_window(call, pool, strides, padding, shape);
     return call.run([&] { return avg_pool2d_grad(tdy, shape, window); });
   });
   m.def("global_avg_pool2d", [](const py::object& x) {
-    Call call("global_avg_pool2d");
+    Call call("global_avg_pool2d", Devices::all);
     const Tensor tx = call.array("x", x);
     return call.run([&] { return global_avg_pool2d(tx); });
   });
   m.def("global_avg_pool2d_grad", [](const py::object& dy, const py::object& x_shape) {
-    Call call("global_avg_pool2d_grad");
+    Call call("global_avg_pool2d_grad", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Shape shape = call.shape("x_shape", x_shape);
     return call.run([&] { return global_avg_pool2d_grad(tdy, shape); });

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/simd/host_device.h"
 #include "base/simd/vectors.h"
 #include "pool2d/pool2d.h"
 
@@ -20,21 +21,21 @@ constexpr int64_t whole_vectors(int64_t length) {
   return (length + V::N - 1) / V::N * V::N;
 }
 
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+SIXLOOP_HD inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+SIXLOOP_HD inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 // The smallest i >= 0 with i * stride >= a.
-inline int64_t first_at_least(int64_t a, int64_t stride) { return a <= 0 ? 0 : (a + stride - 1) / stride; }
+SIXLOOP_HD inline int64_t first_at_least(int64_t a, int64_t stride) { return a <= 0 ? 0 : (a + stride - 1) / stride; }
 
 // One axis of a window: the input cells [begin, end) that output i covers.
 struct Cover {
   int64_t begin, end;
 };
-inline Cover cover(int64_t i, int64_t stride, int64_t before, int64_t k, int64_t n) {
+SIXLOOP_HD inline Cover cover(int64_t i, int64_t stride, int64_t before, int64_t k, int64_t n) {
   const int64_t start = i * stride - before;
   return {larger(start, 0), smaller(start + k, n)};
 }
 // The outputs [begin, end) whose windows contain the input cells [begin, end) (partly).
-inline Cover covering(Cover cells, int64_t stride, int64_t before, int64_t k, int64_t outputs) {
+SIXLOOP_HD inline Cover covering(Cover cells, int64_t stride, int64_t before, int64_t k, int64_t outputs) {
   return {first_at_least(cells.begin + before - k + 1, stride),
           smaller((cells.end - 1 + before) / stride + 1, outputs)};
 }
@@ -53,12 +54,12 @@ struct MaxFold {
   V best;
   typename V::Mask nan;
 
-  static MaxFold of(V v) { return {v, V::is_nan(v)}; }
-  void join(MaxFold next) {
+  SIXLOOP_HD static MaxFold of(V v) { return {v, V::is_nan(v)}; }
+  SIXLOOP_HD void join(MaxFold next) {
     best = V::max(next.best, best);
     nan = nan | next.nan;
   }
-  V result(int64_t) const { return V::select(nan, V::set1(static_cast<T>(__builtin_nan(""))), best); }
+  SIXLOOP_HD V result(int64_t) const { return V::select(nan, V::set1(static_cast<T>(__builtin_nan(""))), best); }
 
   static T join_values(T a, T b) { return b > a || b != b ? b : a; }
   static T result_value(T a, int64_t) { return a == a ? a : static_cast<T>(__builtin_nan("")); }
@@ -69,10 +70,10 @@ struct SumFold {
   using T = typename V::T;
   V sum;
 
-  static SumFold of(V v) { return {v}; }
-  void join(SumFold next) { sum = sum + next.sum; }
+  SIXLOOP_HD static SumFold of(V v) { return {v}; }
+  SIXLOOP_HD void join(SumFold next) { sum = sum + next.sum; }
   // A power of two has an exact inverse: the product is the quotient, in a quarter of the cycles.
-  V result(int64_t cells) const {
+  SIXLOOP_HD V result(int64_t cells) const {
     const V count = V::set1(static_cast<T>(cells));
     return (cells & (cells - 1)) == 0 ? sum * (V::set1(1) / count) : sum / count;
   }
@@ -123,7 +124,7 @@ void fold_pairs(const T* x, int64_t row_pitch, int64_t length, T* y) {
 template <class V>
 struct ArgMax {
   V best, index;
-  void join(V v, V number) {
+  SIXLOOP_HD void join(V v, V number) {
     const auto better = V::lt(best, v) | (V::is_nan(v) & V::eq(best, best));
     best = V::select(better, v, best);
     index = V::select(better, number, index);

@@ -1,11 +1,13 @@
 #include "pool2d/pool2d.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "base/allocator.h"
 #include "base/error.h"
 #include "base/rows.h"
 #include "base/validate.h"
+#include "pool2d/simt.h"
 
 namespace sixloop {
 namespace {
@@ -45,9 +47,19 @@ Tensor pool(const Tensor& x, const Window& window, Tensor* indices = nullptr) {
   check_rank(op, "x", x, 4, kLayout);
   check_floating(op, "x", x);
   const Shape shape = pool2d_output_shape(op, x.shape(), window);
-  Tensor y = Tensor::empty(shape, x.dtype());
-  if (indices != nullptr) *indices = Tensor::empty(shape, DType::uint8);
+  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  if (indices != nullptr) *indices = Tensor::empty(shape, DType::uint8, x.device());
   if (y.size() == 0) return y;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    if constexpr (std::is_same_v<Kind, AvgPool2d>) {
+      cuda::avg_pool2d(x, window, y);
+    } else {
+      cuda::max_pool2d(x, window, y, indices);
+    }
+    return y;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const Shape& in = x.shape();
@@ -83,8 +95,18 @@ Tensor pool_grad(const Tensor& dy, const Tensor* x, const Tensor* indices, const
     }
     check_shape(op, "indices", *indices, out);
   }
-  Tensor dx = Tensor::empty(in, dy.dtype());
+  Tensor dx = Tensor::empty(in, dy.dtype(), dy.device());
   if (dx.size() == 0) return dx;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (dy.device() == Device::cuda) {
+    if constexpr (std::is_same_v<Kind, AvgPool2dGrad>) {
+      cuda::avg_pool2d_grad(dy, window, dx);
+    } else {
+      cuda::max_pool2d_grad(dy, x, indices, window, dx);
+    }
+    return dx;
+  }
+#endif
   dispatch_floating(dy.dtype(), [&](auto t) {
     using T = decltype(t);
     const int64_t out_row = out[2] * out[3];
