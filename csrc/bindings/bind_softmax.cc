@@ -8,7 +8,7 @@ namespace {
 template <class Op>
 auto forward(const char* name, Op op) {
   return [name, op](const py::object& x, const py::object& axis) {
-    Call call(name);
+    Call call(name, Devices::all);
     const Tensor tx = call.array("x", x);
     const int64_t at = parse_int(name, "axis", axis);
     return call.run([&] { return op(tx, at); });
@@ -18,7 +18,7 @@ auto forward(const char* name, Op op) {
 template <class Op>
 auto backward(const char* name, Op op) {
   return [name, op](const py::object& dy, const py::object& y, const py::object& axis) {
-    Call call(name);
+    Call call(name, Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Tensor ty = call.array("y", y);
     const int64_t at = parse_int(name, "axis", axis);
@@ -50,7 +50,7 @@ void bind_softmax(py::module_& m) {
   m.def("softmax_grad", backward("softmax_grad", &softmax_grad));
   m.def("log_softmax_grad", backward("log_softmax_grad", &log_softmax_grad));
   m.def("cross_entropy", [](const py::object& logits, const py::object& labels) {
-    Call call("cross_entropy");
+    Call call("cross_entropy", Devices::all);
     const Tensor tx = call.array("logits", logits);
     const Tensor tl = call.array("labels", as_labels(labels));
     const CrossEntropy result = Call::without_gil([&] { return cross_entropy(tx, tl); });

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/rows.h"
 #include "base/validate.h"
+#include "softmax/simt.h"
 
 namespace sixloop {
 namespace {
@@ -44,13 +45,27 @@ void for_parts(const View& v, Rows rows, Columns columns) {
   });
 }
 
+#if defined(SIXLOOP_HAS_CUDA)
+#define SIXLOOP_ON_CUDA(function) &cuda::function
+#else
+#define SIXLOOP_ON_CUDA(function) nullptr
+#endif
+// A kernel on the GPU, of arrays seen around an axis.
+using CudaForward = void (*)(const Tensor& x, int64_t outer, int64_t n, int64_t inner, const Tensor& y);
+using CudaBackward = void (*)(const Tensor& dy, const Tensor& y, int64_t outer, int64_t n, int64_t inner,
+                              const Tensor& dx);
+
 template <class RowsKind, class ColumnsKind>
-Tensor forward(const char* op, const Tensor& x, int64_t axis) {
+Tensor forward(const char* op, const Tensor& x, int64_t axis, CudaForward on_cuda) {
   check_min_rank(op, "x", x, 1);
   check_floating(op, "x", x);
   const View v = view_around(x.shape(), check_axis(op, axis, x.shape().rank()));
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   if (y.size() == 0) return y;
+  if (y.device() == Device::cuda) {
+    on_cuda(x, v.outer, v.n, v.inner, y);
+    return y;
+  }
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const T* in = x.data<T>();
@@ -65,14 +80,18 @@ Tensor forward(const char* op, const Tensor& x, int64_t axis) {
 }
 
 template <class RowsKind, class ColumnsKind>
-Tensor backward(const char* op, const Tensor& dy, const Tensor& y, int64_t axis) {
+Tensor backward(const char* op, const Tensor& dy, const Tensor& y, int64_t axis, CudaBackward on_cuda) {
   check_min_rank(op, "dy", dy, 1);
   check_floating(op, "dy", dy);
   check_same_dtype(op, "dy", dy, "y", y);
   check_same_shape(op, "dy", dy, "y", y);
   const View v = view_around(y.shape(), check_axis(op, axis, y.shape().rank()));
-  Tensor dx = Tensor::empty(y.shape(), y.dtype());
+  Tensor dx = Tensor::empty(y.shape(), y.dtype(), y.device());
   if (dx.size() == 0) return dx;
+  if (dx.device() == Device::cuda) {
+    on_cuda(dy, y, v.outer, v.n, v.inner, dx);
+    return dx;
+  }
   dispatch_floating(y.dtype(), [&](auto t) {
     using T = decltype(t);
     const T* gradient = dy.data<T>();
@@ -98,13 +117,15 @@ int64_t label_at(const Tensor& labels, int64_t i) {
   }
 }
 
+[[noreturn]] void label_error(const char* op, int64_t classes, int64_t label, int64_t i) {
+  value_error("[", op, "] labels must be from 0 to ", classes - 1, " for ", classes,
+              classes == 1 ? " class" : " classes", "; got ", label, " at index ", i);
+}
+
 void check_labels(const char* op, const Tensor& labels, int64_t rows, int64_t classes, int64_t* out) {
   for (int64_t i = 0; i < rows; ++i) {
     out[i] = label_at(labels, i);
-    if (out[i] < 0 || out[i] >= classes) {
-      value_error("[", op, "] labels must be from 0 to ", classes - 1, " for ", classes,
-                  classes == 1 ? " class" : " classes", "; got ", out[i], " at index ", i);
-    }
+    if (out[i] < 0 || out[i] >= classes) label_error(op, classes, out[i], i);
   }
 }
 
@@ -119,18 +140,21 @@ Kernels SoftmaxKernels::kernels() {
   return {rows, sizeof rows / sizeof *rows};
 }
 
-Tensor softmax(const Tensor& x, int64_t axis) { return forward<SoftmaxRows, SoftmaxColumns>("softmax", x, axis); }
+Tensor softmax(const Tensor& x, int64_t axis) {
+  return forward<SoftmaxRows, SoftmaxColumns>("softmax", x, axis, SIXLOOP_ON_CUDA(softmax));
+}
 
 Tensor log_softmax(const Tensor& x, int64_t axis) {
-  return forward<LogSoftmaxRows, LogSoftmaxColumns>("log_softmax", x, axis);
+  return forward<LogSoftmaxRows, LogSoftmaxColumns>("log_softmax", x, axis, SIXLOOP_ON_CUDA(log_softmax));
 }
 
 Tensor softmax_grad(const Tensor& dy, const Tensor& y, int64_t axis) {
-  return backward<SoftmaxGradRows, SoftmaxGradColumns>("softmax_grad", dy, y, axis);
+  return backward<SoftmaxGradRows, SoftmaxGradColumns>("softmax_grad", dy, y, axis, SIXLOOP_ON_CUDA(softmax_grad));
 }
 
 Tensor log_softmax_grad(const Tensor& dy, const Tensor& y, int64_t axis) {
-  return backward<LogSoftmaxGradRows, LogSoftmaxGradColumns>("log_softmax_grad", dy, y, axis);
+  return backward<LogSoftmaxGradRows, LogSoftmaxGradColumns>("log_softmax_grad", dy, y, axis,
+                                                             SIXLOOP_ON_CUDA(log_softmax_grad));
 }
 
 CrossEntropy cross_entropy(const Tensor& logits, const Tensor& labels) {
@@ -147,8 +171,16 @@ CrossEntropy cross_entropy(const Tensor& logits, const Tensor& labels) {
     value_error("[", op, "] labels must have one value per row of logits; got labels ", labels.shape(), ", logits ",
                 logits.shape());
   }
-  CrossEntropy result{0.0, Tensor::empty(logits.shape(), logits.dtype())};
+  CrossEntropy result{0.0, Tensor::empty(logits.shape(), logits.dtype(), logits.device())};
   if (rows == 0) return result;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (logits.device() == Device::cuda) {
+    const cuda::CrossEntropyOutcome outcome = cuda::cross_entropy(logits, labels, result.dlogits);
+    if (outcome.wrong >= 0) label_error(op, classes, outcome.label, outcome.wrong);
+    result.loss = outcome.loss / static_cast<double>(rows);
+    return result;
+  }
+#endif
   Buffer<int64_t> index(rows);
   check_labels(op, labels, rows, classes, index.get());
   dispatch_floating(logits.dtype(), [&](auto t) {
