@@ -7,7 +7,7 @@ void bind_norm(py::module_& m) {
         [](const py::object& x, const py::object& gamma, const py::object& beta, const py::object& mean,
            const py::object& variance, const py::object& epsilon, const py::object& activation,
            bool return_affine) -> py::tuple {
-          Call call("batch_norm");
+          Call call("batch_norm", Devices::all);
           const Tensor tx = call.array("x", x);
           const Tensor tg = call.array("gamma", gamma);
           const Tensor tb = call.array("beta", beta);
@@ -26,7 +26,7 @@ void bind_norm(py::module_& m) {
   m.def("batch_norm_grad", [](const py::object& dy, const py::object& x, const py::object& gamma,
                               const py::object& mean, const py::object& variance, const py::object& epsilon,
                               bool training, const py::object& relu_affine) {
-    Call call("batch_norm_grad");
+    Call call("batch_norm_grad", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Tensor tx = call.array("x", x);
     const Tensor tg = call.array("gamma", gamma);
@@ -40,7 +40,7 @@ void bind_norm(py::module_& m) {
   m.def("local_response_norm", [](const py::object& x, const py::object& size, const py::object& alpha,
                                   const py::object& beta, const py::object& k) {
     const char* op = "local_response_norm";
-    Call call(op);
+    Call call(op, Devices::all);
     const Tensor tx = call.array("x", x);
     const int64_t n = parse_int(op, "size", size);
     const double a = parse_float(op, "alpha", alpha);
@@ -51,7 +51,7 @@ void bind_norm(py::module_& m) {
   m.def("local_response_norm_grad", [](const py::object& dy, const py::object& x, const py::object& size,
                                        const py::object& alpha, const py::object& beta, const py::object& k) {
     const char* op = "local_response_norm_grad";
-    Call call(op);
+    Call call(op, Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Tensor tx = call.array("x", x);
     const int64_t n = parse_int(op, "size", size);

@@ -131,7 +131,7 @@ void batch_grad_input(const T* dy, const T* x, T* dx, int64_t rows, int64_t chan
 
 // s^-beta. The usual exponent needs no logarithm.
 template <class V, bool kThreeQuarters, class T = typename V::T>
-V response_factor(V s, T beta) {
+SIXLOOP_HD V response_factor(V s, T beta) {
   if constexpr (kThreeQuarters) {
     const V root = V::sqrt(s);
     return V::set1(1) / (root * V::sqrt(root));

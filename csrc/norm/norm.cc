@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "base/allocator.h"
 #include "base/error.h"
 #include "base/rows.h"
 #include "base/validate.h"
+#include "norm/simt.h"
 
 namespace sixloop {
 namespace {
@@ -34,6 +36,9 @@ struct Matrix {
     columns = fold * channels;
     rest = total % fold * channels;
   }
+#if defined(SIXLOOP_HAS_CUDA)
+  cuda::BatchCut cut() const { return {channels, rows, columns, rest, kBlockRows}; }
+#endif
   int64_t blocks() const { return (rows + kBlockRows - 1) / kBlockRows; }
   int64_t block_rows(int64_t block) const { return std::min(kBlockRows, rows - block * kBlockRows); }
 };
@@ -231,11 +236,15 @@ void check_response(const char* op, int64_t size, double alpha, double beta, dou
   }
 }
 
-// The part of a window that can meet channels at all.
+// The part of a window that can meet channels at all: channels before and after.
+std::pair<int64_t, int64_t> response_window(int64_t size, int64_t channels) {
+  return {std::min(size / 2, channels - 1), std::min((size - 1) / 2, channels - 1)};
+}
+
 template <class T>
 ResponseParams<T> response_params(int64_t size, int64_t channels, double alpha, double beta, double k) {
-  return {std::min(size / 2, channels - 1), std::min((size - 1) / 2, channels - 1), static_cast<T>(alpha),
-          static_cast<T>(beta), static_cast<T>(k)};
+  const auto [before, after] = response_window(size, channels);
+  return {before, after, static_cast<T>(alpha), static_cast<T>(beta), static_cast<T>(k)};
 }
 
 template <class T, class Kernel>
@@ -277,9 +286,18 @@ BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, c
   check_epsilon(op, epsilon);
   const int64_t channels = x.shape().back();
   const Shape vector = gamma.shape();
-  BatchNorm out{Tensor::empty(x.shape(), x.dtype()), mean ? *mean : Tensor::zeros(vector, x.dtype()),
-                variance ? *variance : Tensor::zeros(vector, x.dtype()), Tensor::zeros({2, channels}, x.dtype())};
+  const Device device = x.device();
+  BatchNorm out{Tensor::empty(x.shape(), x.dtype(), device), mean ? *mean : Tensor::zeros(vector, x.dtype(), device),
+                variance ? *variance : Tensor::zeros(vector, x.dtype(), device),
+                Tensor::zeros({2, channels}, x.dtype(), device)};
   if (x.size() == 0) return out;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (device == Device::cuda) {
+    cuda::batch_norm(x, gamma, beta, !mean, out.mean, out.variance, epsilon, activation, Matrix(x.shape()).cut(),
+                     out.affine, out.y);
+    return out;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const Matrix m(x.shape());
@@ -315,9 +333,17 @@ BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& g
     check_shape(op, "relu_affine", *relu_affine, {2, x.shape().back()});
   }
   check_epsilon(op, epsilon);
-  BatchNormGrad out{Tensor::empty(x.shape(), x.dtype()), Tensor::zeros(gamma.shape(), x.dtype()),
-                    Tensor::zeros(gamma.shape(), x.dtype())};
+  const Device device = x.device();
+  BatchNormGrad out{Tensor::empty(x.shape(), x.dtype(), device), Tensor::zeros(gamma.shape(), x.dtype(), device),
+                    Tensor::zeros(gamma.shape(), x.dtype(), device)};
   if (x.size() == 0) return out;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (device == Device::cuda) {
+    cuda::batch_norm_grad(dy, x, gamma, mean, variance, epsilon, training, relu_affine ? &*relu_affine : nullptr,
+                          Matrix(x.shape()).cut(), out.dx, out.dgamma, out.dbeta);
+    return out;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const T* affine = relu_affine ? relu_affine->data<T>() : nullptr;
@@ -331,8 +357,15 @@ Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double b
   check_min_rank(op, "x", x, 1);
   check_floating(op, "x", x);
   check_response(op, size, alpha, beta, k);
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   if (y.size() == 0) return y;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    const auto [before, after] = response_window(size, x.shape().back());
+    cuda::local_response_norm(x, before, after, alpha, beta, k, y);
+    return y;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const int64_t channels = x.shape().back();
@@ -352,8 +385,15 @@ Tensor local_response_norm_grad(const Tensor& dy, const Tensor& x, int64_t size,
   check_same_dtype(op, "dy", dy, "x", x);
   check_same_shape(op, "dy", dy, "x", x);
   check_response(op, size, alpha, beta, k);
-  Tensor dx = Tensor::empty(x.shape(), x.dtype());
+  Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
   if (dx.size() == 0) return dx;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.device() == Device::cuda) {
+    const auto [before, after] = response_window(size, x.shape().back());
+    cuda::local_response_norm_grad(dy, x, before, after, alpha, beta, k, dx);
+    return dx;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const int64_t channels = x.shape().back();

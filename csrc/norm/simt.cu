@@ -1,0 +1,526 @@
+#include "norm/simt.h"
+
+#include <algorithm>
+
+#include "cuda/parts.h"
+#include "elementwise/kernels-inl.h"
+#include "norm/kernels-inl.h"
+
+namespace sixloop::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+using Double = Lane<double>;
+
+// --- Sums over blocks of rows: each column has an accumulator that meets the block's rows in order.
+
+// Columns of which a block of threads has all rows in shared memory: 128 bytes of each.
+template <class T>
+constexpr int kWidth = 128 / static_cast<int>(sizeof(T));
+
+// base, sum, squares: [blocks, columns], as BatchMoments has them. x is read once.
+template <class T, int W>
+__global__ void __launch_bounds__(kThreads) moments_kernel(const T* x, BatchCut cut, T* base, T* sum, T* squares) {
+  using V = Lane<T>;
+  T* const tile = shared_memory<T>();
+  const int64_t blocks_across = ceil_div(cut.columns, kWidth<T>);
+  const int64_t block = blockIdx.x / blocks_across;
+  const int64_t column = (blockIdx.x - block * blocks_across) * kWidth<T>;
+  const int64_t left = cut.rows - block * cut.block_rows;
+  const int rows = static_cast<int>(left < cut.block_rows ? left : cut.block_rows);
+  const int columns = static_cast<int>(cut.columns - column < kWidth<T> ? cut.columns - column : kWidth<T>);
+  const T* const from = x + block * cut.block_rows * cut.columns + column;
+
+  const int thread = static_cast<int>(threadIdx.x);
+  constexpr int kLine = kWidth<T> / W, kStep = kThreads / kLine;
+  const int c = thread % kLine * W;
+  if (c < columns) {
+#pragma unroll 8
+    for (int r = thread / kLine; r < rows; r += kStep) {
+      store(load<W>(from + r * cut.columns + c), tile + r * kWidth<T> + c);
+    }
+  }
+  __syncthreads();
+  if (thread >= columns) return;
+  const V inverse = V::set1(T{1} / static_cast<T>(rows));
+  V first = V::zero();
+#pragma unroll 8
+  for (int r = 0; r < rows; ++r) first = first + V{tile[r * kWidth<T> + thread]};
+  first = first * inverse;
+  V total = V::zero(), square = V::zero();
+#pragma unroll 8
+  for (int r = 0; r < rows; ++r) {
+    const V d = V{tile[r * kWidth<T> + thread]} - first;
+    total = total + d;
+    square = V::fma(d, d, square);
+  }
+  const int64_t at = block * cut.columns + column + thread;
+  base[at] = first.v;
+  sum[at] = total.v;
+  squares[at] = square.v;
+}
+
+// What normalisation and its gradient need of each channel, `channels` elements each.
+template <class T>
+struct PerChannel {
+  T* center;
+  T* scale;  // of the forward pass
+  T* shift;
+  T* a;  // as BatchGradInput has them
+  T* b;
+  T* c;
+};
+constexpr int kPerChannel = 6;
+
+template <class T>
+PerChannel<T> per_channel(const Tensor& memory, int64_t channels) {
+  T* const p = memory.data<T>();
+  return {p, p + channels, p + 2 * channels, p + 3 * channels, p + 4 * channels, p + 5 * channels};
+}
+
+// sum, dot: [blocks, columns], as BatchGradSums has them. A thread has a column.
+template <class T, bool kRelu>
+__global__ void __launch_bounds__(kThreads)
+    grad_sums_kernel(const T* dy, const T* x, const T* mean, const T* affine, BatchCut cut, T* sum, T* dot) {
+  using V = Lane<T>;
+  const int64_t blocks_across = ceil_div(cut.columns, kThreads);
+  const int64_t block = blockIdx.x / blocks_across;
+  const int64_t column = (blockIdx.x - block * blocks_across) * kThreads + threadIdx.x;
+  if (column >= cut.columns) return;
+  const int64_t left = cut.rows - block * cut.block_rows;
+  const int rows = static_cast<int>(left < cut.block_rows ? left : cut.block_rows);
+  const int64_t channel = column % cut.channels;
+  const V center{mean[channel]};
+  V scale{}, shift{};
+  if constexpr (kRelu) scale = {affine[channel]}, shift = {affine[cut.channels + channel]};
+  const int64_t first = block * cut.block_rows * cut.columns + column;
+  V total = V::zero(), product = V::zero();
+#pragma unroll 8
+  for (int r = 0; r < rows; ++r) {
+    const int64_t i = first + r * cut.columns;
+    const V d = V{x[i]} - center;
+    V g{dy[i]};
+    if constexpr (kRelu) g = V::select(V::lt(V::zero(), V::fma(d, scale, shift)), g, V::zero());
+    total = total + g;
+    product = V::fma(g, d, product);
+  }
+  sum[block * cut.columns + column] = total.v;
+  dot[block * cut.columns + column] = product.v;
+}
+
+// --- Sums over the blocks, in float64.
+
+// Blocks on a processor: leaves so many registers that divisions of float64 spill none.
+constexpr int kBlocks = 2;
+constexpr int kTogether = 8;  // channels of a block of threads
+constexpr int kTerms = 256;   // of each channel, computed by all threads before one for each channel adds them up
+constexpr int64_t kAddBytes = kTogether * kTerms * sizeof(double);
+
+// Adds up term(t, channel) for all t in order, for the channels from `first` on: every thread computes some, the
+// channel's own thread, whose number within the block is the channel's, adds. Only its result is meant.
+template <class F>
+__device__ __forceinline__ double add_up(double* shared, int64_t terms, int64_t first, int64_t channels,
+                                         const F& term) {
+  const int thread = static_cast<int>(threadIdx.x), mine = thread % kTogether;
+  double sum = 0;
+  for (int64_t begin = 0; begin < terms; begin += kTerms) {
+    const int count = static_cast<int>(terms - begin < kTerms ? terms - begin : kTerms);
+    if (first + mine < channels) {
+      for (int t = thread / kTogether; t < count; t += kThreads / kTogether) {
+        shared[t * kTogether + mine] = term(begin + t, first + mine);
+      }
+    }
+    __syncthreads();
+    if (thread < kTogether && first + thread < channels) {
+      for (int t = 0; t < count; ++t) sum += shared[t * kTogether + thread];
+    }
+    __syncthreads();
+  }
+  return sum;
+}
+
+// Where a term comes from: a partial result, which is element t * channels + channel of [blocks, columns], or an
+// element that is left over.
+struct Terms {
+  int64_t partials, all;  // numbers of them, for one channel
+
+  __device__ explicit Terms(const BatchCut& cut)
+      : partials(ceil_div(cut.rows, cut.block_rows) * (cut.columns / cut.channels)),
+        all(partials + cut.rest / cut.channels) {}
+  __device__ static double rows(const BatchCut& cut, int64_t t) {
+    const int64_t left = cut.rows - t / (cut.columns / cut.channels) * cut.block_rows;
+    return static_cast<double>(left < cut.block_rows ? left : cut.block_rows);
+  }
+  __device__ int64_t rest(const BatchCut& cut, int64_t t, int64_t channel) const {
+    return cut.rows * cut.columns + (t - partials) * cut.channels + channel;
+  }
+};
+
+template <class T>
+struct Affine {
+  const T* gamma;
+  const T* beta;
+  double epsilon;
+  int64_t channels;
+  PerChannel<T> out;
+  T* affine;  // [2, channels], the op's result
+
+  __device__ void write(int64_t c, double mean, double variance) const {
+    const double scale = static_cast<double>(gamma[c]) / Double::sqrt({variance + epsilon}).v;
+    const T center = static_cast<T>(mean);
+    // What rounding took from the mean goes into the shift.
+    const double lost = mean - static_cast<double>(center);
+    out.center[c] = center;
+    out.scale[c] = affine[c] = static_cast<T>(scale);
+    out.shift[c] = affine[channels + c] = static_cast<T>(static_cast<double>(beta[c]) - lost * scale);
+  }
+};
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    statistics_kernel(const T* x, BatchCut cut, const T* base, const T* sum, const T* squares, T* mean_out,
+                      T* variance_out, Affine<T> affine) {
+  double* const shared = shared_memory<double>();
+  double* const means = shared + kTogether * kTerms;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kTogether, channel = first + thread;
+  const bool own = thread < kTogether && channel < cut.channels;
+  const Terms terms(cut);
+  const double count = static_cast<double>(cut.rows * (cut.columns / cut.channels) + cut.rest / cut.channels);
+  const auto mean_of = [&](int64_t i, double rows) {
+    return static_cast<double>(base[i]) + static_cast<double>(sum[i]) / rows;
+  };
+  double mean = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t c) {
+    if (t >= terms.partials) return static_cast<double>(x[terms.rest(cut, t, c)]);
+    const double rows = Terms::rows(cut, t);
+    return rows * mean_of(t * cut.channels + c, rows);
+  });
+  mean /= count;
+  if (own) means[thread] = mean;
+  __syncthreads();
+  double variance = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t c) {
+    if (t >= terms.partials) {
+      const double d = static_cast<double>(x[terms.rest(cut, t, c)]) - means[c - first];
+      return d * d;
+    }
+    const int64_t i = t * cut.channels + c;
+    const double rows = Terms::rows(cut, t);
+    const double s = static_cast<double>(sum[i]);
+    const double d = mean_of(i, rows) - means[c - first];
+    return static_cast<double>(squares[i]) - s * s / rows + rows * d * d;
+  });
+  if (!own) return;
+  variance /= count;
+  if (variance < 0) variance = 0;  // NaN stays
+  mean_out[channel] = static_cast<T>(mean);
+  variance_out[channel] = static_cast<T>(variance);
+  affine.write(channel, mean, variance);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) affine_kernel(const T* mean, const T* variance, Affine<T> affine) {
+  const int64_t c = thread_number();
+  if (c < affine.channels) affine.write(c, static_cast<double>(mean[c]), static_cast<double>(variance[c]));
+}
+
+template <class T>
+struct GradFactors {
+  const T* dy;
+  const T* x;
+  const T* gamma;
+  const T* mean;
+  const T* variance;
+  const T* affine;  // may be null
+  double epsilon;
+  const T* sum;
+  const T* dot;
+  T* dgamma;
+  T* dbeta;
+  PerChannel<T> out;
+};
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, kBlocks) grad_factors_kernel(GradFactors<T> g, BatchCut cut) {
+  using V = Lane<T>;
+  double* const shared = shared_memory<double>();
+  const int thread = static_cast<int>(threadIdx.x);
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kTogether, c = first + thread;
+  const Terms terms(cut);
+  // Of the rows that are left over.
+  const auto dy_at = [&](int64_t i, int64_t channel) {
+    if (g.affine != nullptr) {
+      const V d = V{g.x[i]} - V{g.mean[channel]};
+      if (!(V::fma(d, {g.affine[channel]}, {g.affine[cut.channels + channel]}).v > 0)) return 0.0;
+    }
+    return static_cast<double>(g.dy[i]);
+  };
+  const double sums = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t channel) {
+    if (t < terms.partials) return static_cast<double>(g.sum[t * cut.channels + channel]);
+    return dy_at(terms.rest(cut, t, channel), channel);
+  });
+  const double dots = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t channel) {
+    if (t < terms.partials) return static_cast<double>(g.dot[t * cut.channels + channel]);
+    const int64_t i = terms.rest(cut, t, channel);
+    return dy_at(i, channel) * (static_cast<double>(g.x[i]) - static_cast<double>(g.mean[channel]));
+  });
+  if (thread >= kTogether || c >= cut.channels) return;
+  const double count = static_cast<double>(cut.rows * (cut.columns / cut.channels) + cut.rest / cut.channels);
+  const double inverse_std = 1.0 / Double::sqrt({static_cast<double>(g.variance[c]) + g.epsilon}).v;
+  const double factor = static_cast<double>(g.gamma[c]) * inverse_std;
+  g.dgamma[c] = static_cast<T>(dots * inverse_std);
+  g.dbeta[c] = static_cast<T>(sums);
+  g.out.center[c] = g.mean[c];
+  if (g.affine != nullptr) {
+    g.out.scale[c] = g.affine[c];
+    g.out.shift[c] = g.affine[cut.channels + c];
+  }
+  g.out.a[c] = static_cast<T>(factor);
+  g.out.b[c] = static_cast<T>(-factor * inverse_std * inverse_std * dots / count);
+  g.out.c[c] = static_cast<T>(-factor * sums / count);
+}
+
+// --- Maps.
+
+// The channel of element i of `n`. Remainders of 32 bits are several times cheaper.
+__device__ __forceinline__ int64_t channel_of(int64_t i, int64_t n, int64_t channels) {
+  if (n <= UINT32_MAX) return static_cast<uint32_t>(i) % static_cast<uint32_t>(channels);
+  return i % channels;
+}
+
+template <class T, int W, class Function>
+__global__ void __launch_bounds__(kThreads)
+    normalize_kernel(const T* x, T* y, int64_t n, int64_t channels, PerChannel<T> of, T alpha) {
+  using V = Lane<T>;
+  const int64_t i = thread_number() * W;
+  if (i >= n) return;
+  const int64_t c = channel_of(i, n, channels);
+  const Part<T, W> in = load<W>(x + i), center = load<W>(of.center + c);
+  const Part<T, W> scale = load<W>(of.scale + c), shift = load<W>(of.shift + c);
+  Part<T, W> out;
+#pragma unroll
+  for (int j = 0; j < W; ++j) {
+    const V d = V{in.v[j]} - V{center.v[j]};
+    out.v[j] = Function::value(V::fma(d, {scale.v[j]}, {shift.v[j]}), {alpha}).v;
+  }
+  store(out, y + i);
+}
+
+template <class T, int W, bool kRelu, bool kBatch>
+__global__ void __launch_bounds__(kThreads)
+    grad_input_kernel(const T* dy, const T* x, T* dx, int64_t n, int64_t channels, PerChannel<T> of) {
+  using V = Lane<T>;
+  const int64_t i = thread_number() * W;
+  if (i >= n) return;
+  const int64_t channel = channel_of(i, n, channels);
+  const Part<T, W> in = load<W>(dy + i), a = load<W>(of.a + channel);
+  Part<T, W> d{}, scale{}, shift{}, b{}, c{};
+  if constexpr (kRelu || kBatch) {
+    const Part<T, W> value = load<W>(x + i), center = load<W>(of.center + channel);
+#pragma unroll
+    for (int j = 0; j < W; ++j) d.v[j] = value.v[j] - center.v[j];
+  }
+  if constexpr (kRelu) scale = load<W>(of.scale + channel), shift = load<W>(of.shift + channel);
+  if constexpr (kBatch) b = load<W>(of.b + channel), c = load<W>(of.c + channel);
+  Part<T, W> out;
+#pragma unroll
+  for (int j = 0; j < W; ++j) {
+    V g{in.v[j]};
+    if constexpr (kRelu) {
+      g = V::select(V::lt(V::zero(), V::fma({d.v[j]}, {scale.v[j]}, {shift.v[j]})), g, V::zero());
+    }
+    if constexpr (kBatch) {
+      out.v[j] = V::fma({a.v[j]}, g, V::fma({b.v[j]}, {d.v[j]}, {c.v[j]})).v;
+    } else {
+      out.v[j] = a.v[j] * g.v;
+    }
+  }
+  store(out, dx + i);
+}
+
+// --- Local response normalisation: a thread has a channel of a row.
+
+// value(channel) summed over a window of channels from `begin` on, zeros where there are none.
+template <class V, class F>
+__device__ __forceinline__ V window_total(int64_t begin, int64_t window, int64_t channels, const F& value) {
+  V sum = V::zero();
+  for (int64_t j = 0; j < window; ++j) {
+    const int64_t c = begin + j;
+    const V v = c >= 0 && c < channels ? value(c) : V::zero();
+    sum = j == 0 ? v : sum + v;
+  }
+  return sum;
+}
+
+// k + alpha * sum of x^2 around channel c, x being its row.
+template <class T>
+__device__ __forceinline__ Lane<T> response_base(const T* x, int64_t c, int64_t channels, const ResponseParams<T>& p) {
+  using V = Lane<T>;
+  const V sum = window_total<V>(c - p.before, p.before + 1 + p.after, channels, [&](int64_t i) {
+    const V v{x[i]};
+    return v * v;
+  });
+  return V::fma({p.alpha}, sum, {p.k});
+}
+
+template <class T, bool kThreeQuarters>
+__global__ void __launch_bounds__(kThreads)
+    response_kernel(const T* x, T* y, int64_t n, int64_t channels, ResponseParams<T> p) {
+  using V = Lane<T>;
+  const int64_t i = thread_number();
+  if (i >= n) return;
+  const int64_t c = channel_of(i, n, channels);
+  const V s = response_base(x + i - c, c, channels, p);
+  y[i] = (V{x[i]} * response_factor<V, kThreeQuarters>(s, p.beta)).v;
+}
+
+// dx = dy s^-beta, shares = dy x s^(-beta - 1).
+template <class T, bool kThreeQuarters>
+__global__ void __launch_bounds__(kThreads) response_shares_kernel(const T* dy, const T* x, T* dx, T* shares, int64_t n,
+                                                                   int64_t channels, ResponseParams<T> p) {
+  using V = Lane<T>;
+  const int64_t i = thread_number();
+  if (i >= n) return;
+  const int64_t c = channel_of(i, n, channels);
+  const V s = response_base(x + i - c, c, channels, p);
+  const V part = V{dy[i]} * response_factor<V, kThreeQuarters>(s, p.beta);
+  dx[i] = part.v;
+  shares[i] = (part * V{x[i]} / s).v;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) response_grad_kernel(const T* x, const T* shares, T* dx, int64_t n,
+                                                                 int64_t channels, ResponseParams<T> p, T factor) {
+  using V = Lane<T>;
+  const int64_t i = thread_number();
+  if (i >= n) return;
+  const int64_t c = channel_of(i, n, channels);
+  const T* const row = shares + i - c;
+  // The windows that contain a channel belong to the channels after it as far as they reach back.
+  const V sum = window_total<V>(c - p.after, p.before + 1 + p.after, channels, [&](int64_t j) { return V{row[j]}; });
+  dx[i] = V::fnma(V{factor} * V{x[i]}, sum, {dx[i]}).v;
+}
+
+// Memory for `count` results of each block of rows and column.
+Tensor partials(const BatchCut& cut, int count, DType dtype) {
+  return Tensor::empty({count, ceil_div(cut.rows, cut.block_rows), cut.columns}, dtype, Device::cuda);
+}
+
+unsigned groups_of_channels(int64_t channels) { return static_cast<unsigned>(ceil_div(channels, kTogether)); }
+
+}  // namespace
+
+void batch_norm(const Tensor& x_, const Tensor& gamma, const Tensor& beta, bool own_statistics, const Tensor& mean,
+                const Tensor& variance, double epsilon, Activation activation, const BatchCut& cut,
+                const Tensor& affine, const Tensor& y_) {
+  dispatch_floating(x_.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const T* const x = x_.data<T>();
+    T* const y = y_.data<T>();
+    const cudaStream_t stream = current_stream();
+    const Tensor memory = Tensor::empty({kPerChannel, cut.channels}, x_.dtype(), Device::cuda);
+    const PerChannel<T> of = per_channel<T>(memory, cut.channels);
+    const Affine<T> write{gamma.data<T>(), beta.data<T>(), epsilon, cut.channels, of, affine.data<T>()};
+    if (own_statistics) {
+      const Tensor sums = partials(cut, 3, x_.dtype());
+      const int64_t blocks = sums.shape()[1], size = blocks * cut.columns;
+      T* const base = sums.data<T>();
+      if (blocks > 0) {
+        const auto grid = static_cast<unsigned>(blocks * ceil_div(cut.columns, kWidth<T>));
+        with_width<T>(cut.columns % Pack<T>::N == 0 && aligned_for_packs(x), [&](auto width) {
+          SIXLOOP_LAUNCH((moments_kernel<T, decltype(width)::value>), grid, kThreads,
+                         std::min(cut.rows, cut.block_rows) * kWidth<T> * sizeof(T), stream, x, cut, base, base + size,
+                         base + 2 * size);
+        });
+      }
+      SIXLOOP_LAUNCH(statistics_kernel<T>, groups_of_channels(cut.channels), kThreads,
+                     kAddBytes + kTogether * sizeof(double), stream, x, cut, base, base + size, base + 2 * size,
+                     mean.data<T>(), variance.data<T>(), write);
+    } else {
+      SIXLOOP_LAUNCH(affine_kernel<T>, blocks_for(cut.channels, kThreads), kThreads, 0, stream, mean.data<T>(),
+                     variance.data<T>(), write);
+    }
+    const int64_t n = x_.size();
+    with_activation<Lane<T>>(activation, [&](auto function) {
+      with_width<T>(cut.channels % Pack<T>::N == 0 && aligned_for_packs(x, y), [&](auto width) {
+        constexpr int W = decltype(width)::value;
+        SIXLOOP_LAUNCH((normalize_kernel<T, W, decltype(function)>), blocks_for(n / W, kThreads), kThreads, 0, stream,
+                       x, y, n, cut.channels, of, static_cast<T>(default_alpha(activation)));
+      });
+    });
+  });
+}
+
+void batch_norm_grad(const Tensor& dy_, const Tensor& x_, const Tensor& gamma, const Tensor& mean,
+                     const Tensor& variance, double epsilon, bool training, const Tensor* affine, const BatchCut& cut,
+                     const Tensor& dx_, const Tensor& dgamma, const Tensor& dbeta) {
+  dispatch_floating(x_.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const cudaStream_t stream = current_stream();
+    const T* const dy = dy_.data<T>();
+    const T* const x = x_.data<T>();
+    T* const dx = dx_.data<T>();
+    const T* const relu = affine != nullptr ? affine->data<T>() : nullptr;
+    const Tensor memory = Tensor::empty({kPerChannel, cut.channels}, x_.dtype(), Device::cuda);
+    const PerChannel<T> of = per_channel<T>(memory, cut.channels);
+    const Tensor sums = partials(cut, 2, x_.dtype());
+    const int64_t blocks = sums.shape()[1];
+    T* const sum = sums.data<T>();
+    T* const dot = sum + blocks * cut.columns;
+    if (blocks > 0) {
+      const auto kernel = relu != nullptr ? grad_sums_kernel<T, true> : grad_sums_kernel<T, false>;
+      SIXLOOP_LAUNCH(kernel, static_cast<unsigned>(blocks * ceil_div(cut.columns, kThreads)), kThreads, 0, stream, dy,
+                     x, mean.data<T>(), relu, cut, sum, dot);
+    }
+    const GradFactors<T> factors{dy,
+                                 x,
+                                 gamma.data<T>(),
+                                 mean.data<T>(),
+                                 variance.data<T>(),
+                                 relu,
+                                 epsilon,
+                                 sum,
+                                 dot,
+                                 dgamma.data<T>(),
+                                 dbeta.data<T>(),
+                                 of};
+    SIXLOOP_LAUNCH(grad_factors_kernel<T>, groups_of_channels(cut.channels), kThreads, kAddBytes, stream, factors, cut);
+    const int64_t n = x_.size();
+    with_width<T>(cut.channels % Pack<T>::N == 0 && aligned_for_packs(dy, x, dx), [&](auto width) {
+      constexpr int W = decltype(width)::value;
+      const auto kernel = relu != nullptr
+                              ? training ? grad_input_kernel<T, W, true, true> : grad_input_kernel<T, W, true, false>
+                          : training ? grad_input_kernel<T, W, false, true>
+                                     : grad_input_kernel<T, W, false, false>;
+      SIXLOOP_LAUNCH(kernel, blocks_for(n / W, kThreads), kThreads, 0, stream, dy, x, dx, n, cut.channels, of);
+    });
+  });
+}
+
+void local_response_norm(const Tensor& x, int64_t before, int64_t after, double alpha, double beta, double k,
+                         const Tensor& y) {
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const ResponseParams<T> p{before, after, static_cast<T>(alpha), static_cast<T>(beta), static_cast<T>(k)};
+    const auto kernel = p.beta == T(0.75) ? response_kernel<T, true> : response_kernel<T, false>;
+    SIXLOOP_LAUNCH(kernel, blocks_for(x.size(), kThreads), kThreads, 0, current_stream(), x.data<T>(), y.data<T>(),
+                   x.size(), x.shape().back(), p);
+  });
+}
+
+void local_response_norm_grad(const Tensor& dy, const Tensor& x, int64_t before, int64_t after, double alpha,
+                              double beta, double k, const Tensor& dx) {
+  dispatch_floating(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const ResponseParams<T> p{before, after, static_cast<T>(alpha), static_cast<T>(beta), static_cast<T>(k)};
+    const Tensor shares = Tensor::empty(x.shape(), x.dtype(), Device::cuda);
+    const int64_t n = x.size(), channels = x.shape().back();
+    const auto kernel = p.beta == T(0.75) ? response_shares_kernel<T, true> : response_shares_kernel<T, false>;
+    SIXLOOP_LAUNCH(kernel, blocks_for(n, kThreads), kThreads, 0, current_stream(), dy.data<T>(), x.data<T>(),
+                   dx.data<T>(), shares.data<T>(), n, channels, p);
+    SIXLOOP_LAUNCH(response_grad_kernel<T>, blocks_for(n, kThreads), kThreads, 0, current_stream(), x.data<T>(),
+                   shares.data<T>(), dx.data<T>(), n, channels, p, T{2} * p.alpha * p.beta);
+  });
+}
+
+}  // namespace sixloop::cuda
