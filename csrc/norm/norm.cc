@@ -36,9 +36,7 @@ struct Matrix {
     columns = fold * channels;
     rest = total % fold * channels;
   }
-#if defined(SIXLOOP_HAS_CUDA)
   cuda::BatchCut cut() const { return {channels, rows, columns, rest, kBlockRows}; }
-#endif
   int64_t blocks() const { return (rows + kBlockRows - 1) / kBlockRows; }
   int64_t block_rows(int64_t block) const { return std::min(kBlockRows, rows - block * kBlockRows); }
 };

@@ -84,10 +84,8 @@ template <class T, bool kRelu>
 __global__ void __launch_bounds__(kThreads)
     grad_sums_kernel(const T* dy, const T* x, const T* mean, const T* affine, BatchCut cut, T* sum, T* dot) {
   using V = Lane<T>;
-  const int64_t blocks_across = ceil_div(cut.columns, kThreads);
-  const int64_t block = blockIdx.x / blocks_across;
-  const int64_t column = (blockIdx.x - block * blocks_across) * kThreads + threadIdx.x;
-  if (column >= cut.columns) return;
+  const int64_t block = thread_number() / cut.columns, column = thread_number() - block * cut.columns;
+  if (block * cut.block_rows >= cut.rows) return;
   const int64_t left = cut.rows - block * cut.block_rows;
   const int rows = static_cast<int>(left < cut.block_rows ? left : cut.block_rows);
   const int64_t channel = column % cut.channels;
@@ -105,8 +103,8 @@ __global__ void __launch_bounds__(kThreads)
     total = total + g;
     product = V::fma(g, d, product);
   }
-  sum[block * cut.columns + column] = total.v;
-  dot[block * cut.columns + column] = product.v;
+  sum[thread_number()] = total.v;
+  dot[thread_number()] = product.v;
 }
 
 // --- Sums over the blocks, in float64.
@@ -469,8 +467,8 @@ void batch_norm_grad(const Tensor& dy_, const Tensor& x_, const Tensor& gamma, c
     T* const dot = sum + blocks * cut.columns;
     if (blocks > 0) {
       const auto kernel = relu != nullptr ? grad_sums_kernel<T, true> : grad_sums_kernel<T, false>;
-      SIXLOOP_LAUNCH(kernel, static_cast<unsigned>(blocks * ceil_div(cut.columns, kThreads)), kThreads, 0, stream, dy,
-                     x, mean.data<T>(), relu, cut, sum, dot);
+      SIXLOOP_LAUNCH(kernel, blocks_for(blocks * cut.columns, kThreads), kThreads, 0, stream, dy, x, mean.data<T>(),
+                     relu, cut, sum, dot);
     }
     const GradFactors<T> factors{dy,
                                  x,

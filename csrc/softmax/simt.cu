@@ -370,10 +370,11 @@ bool with_short_row(int64_t n, const F& f) {
   return true;
 }
 
+// Elements of each of `arrays` that share a tile.
 template <class T>
-int tile_of(int64_t n) {
-  const int64_t whole = ceil_div(n, kLanes<T>) * kLanes<T>;
-  return static_cast<int>(whole < kTile<T> ? whole : kTile<T>);
+int tile_of(int64_t n, int arrays) {
+  const int64_t whole = ceil_div(n, kLanes<T>) * kLanes<T>, most = kTile<T> / arrays;
+  return static_cast<int>(whole < most ? whole : most);
 }
 
 template <class T, class Value>
@@ -383,7 +384,7 @@ void rows_forward(const Value& value, const T* x, T* y, int64_t rows, int64_t n)
                    kThreads, 0, current_stream(), value, x, y, rows, static_cast<int>(n));
   });
   if (is_short) return;
-  const int tile = tile_of<T>(n);
+  const int tile = tile_of<T>(n, 1);
   const bool packs = n % Pack<T>::N == 0 && aligned_for_packs(x, y);
   const auto kernel = packs ? long_rows_kernel<T, true, Value> : long_rows_kernel<T, false, Value>;
   SIXLOOP_LAUNCH(kernel, static_cast<unsigned>(rows), kThreads, (tile + kThreads / 32 + 1) * sizeof(T),
@@ -424,7 +425,7 @@ void backward(const Tensor& dy_, const Tensor& y_, int64_t outer, int64_t n, int
                      static_cast<int>(n));
     });
     if (is_short) return;
-    const int tile = tile_of<T>(n);
+    const int tile = tile_of<T>(n, 2);
     const auto kernel =
         packs ? long_rows_grad_kernel<T, true, Gradient<T>> : long_rows_grad_kernel<T, false, Gradient<T>>;
     SIXLOOP_LAUNCH(kernel, static_cast<unsigned>(outer), kThreads, (2 * tile + 1) * sizeof(T), current_stream(), dy, y,

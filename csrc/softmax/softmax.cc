@@ -1,6 +1,7 @@
 #include "softmax/softmax.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "base/allocator.h"
 #include "base/error.h"
@@ -45,27 +46,23 @@ void for_parts(const View& v, Rows rows, Columns columns) {
   });
 }
 
-#if defined(SIXLOOP_HAS_CUDA)
-#define SIXLOOP_ON_CUDA(function) &cuda::function
-#else
-#define SIXLOOP_ON_CUDA(function) nullptr
-#endif
-// A kernel on the GPU, of arrays seen around an axis.
-using CudaForward = void (*)(const Tensor& x, int64_t outer, int64_t n, int64_t inner, const Tensor& y);
-using CudaBackward = void (*)(const Tensor& dy, const Tensor& y, int64_t outer, int64_t n, int64_t inner,
-                              const Tensor& dx);
-
 template <class RowsKind, class ColumnsKind>
-Tensor forward(const char* op, const Tensor& x, int64_t axis, CudaForward on_cuda) {
+Tensor forward(const char* op, const Tensor& x, int64_t axis) {
   check_min_rank(op, "x", x, 1);
   check_floating(op, "x", x);
   const View v = view_around(x.shape(), check_axis(op, axis, x.shape().rank()));
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   if (y.size() == 0) return y;
+#if defined(SIXLOOP_HAS_CUDA)
   if (y.device() == Device::cuda) {
-    on_cuda(x, v.outer, v.n, v.inner, y);
+    if constexpr (std::is_same_v<RowsKind, SoftmaxRows>) {
+      cuda::softmax(x, v.outer, v.n, v.inner, y);
+    } else {
+      cuda::log_softmax(x, v.outer, v.n, v.inner, y);
+    }
     return y;
   }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const T* in = x.data<T>();
@@ -80,7 +77,7 @@ Tensor forward(const char* op, const Tensor& x, int64_t axis, CudaForward on_cud
 }
 
 template <class RowsKind, class ColumnsKind>
-Tensor backward(const char* op, const Tensor& dy, const Tensor& y, int64_t axis, CudaBackward on_cuda) {
+Tensor backward(const char* op, const Tensor& dy, const Tensor& y, int64_t axis) {
   check_min_rank(op, "dy", dy, 1);
   check_floating(op, "dy", dy);
   check_same_dtype(op, "dy", dy, "y", y);
@@ -88,10 +85,16 @@ Tensor backward(const char* op, const Tensor& dy, const Tensor& y, int64_t axis,
   const View v = view_around(y.shape(), check_axis(op, axis, y.shape().rank()));
   Tensor dx = Tensor::empty(y.shape(), y.dtype(), y.device());
   if (dx.size() == 0) return dx;
+#if defined(SIXLOOP_HAS_CUDA)
   if (dx.device() == Device::cuda) {
-    on_cuda(dy, y, v.outer, v.n, v.inner, dx);
+    if constexpr (std::is_same_v<RowsKind, SoftmaxGradRows>) {
+      cuda::softmax_grad(dy, y, v.outer, v.n, v.inner, dx);
+    } else {
+      cuda::log_softmax_grad(dy, y, v.outer, v.n, v.inner, dx);
+    }
     return dx;
   }
+#endif
   dispatch_floating(y.dtype(), [&](auto t) {
     using T = decltype(t);
     const T* gradient = dy.data<T>();
@@ -140,21 +143,18 @@ Kernels SoftmaxKernels::kernels() {
   return {rows, sizeof rows / sizeof *rows};
 }
 
-Tensor softmax(const Tensor& x, int64_t axis) {
-  return forward<SoftmaxRows, SoftmaxColumns>("softmax", x, axis, SIXLOOP_ON_CUDA(softmax));
-}
+Tensor softmax(const Tensor& x, int64_t axis) { return forward<SoftmaxRows, SoftmaxColumns>("softmax", x, axis); }
 
 Tensor log_softmax(const Tensor& x, int64_t axis) {
-  return forward<LogSoftmaxRows, LogSoftmaxColumns>("log_softmax", x, axis, SIXLOOP_ON_CUDA(log_softmax));
+  return forward<LogSoftmaxRows, LogSoftmaxColumns>("log_softmax", x, axis);
 }
 
 Tensor softmax_grad(const Tensor& dy, const Tensor& y, int64_t axis) {
-  return backward<SoftmaxGradRows, SoftmaxGradColumns>("softmax_grad", dy, y, axis, SIXLOOP_ON_CUDA(softmax_grad));
+  return backward<SoftmaxGradRows, SoftmaxGradColumns>("softmax_grad", dy, y, axis);
 }
 
 Tensor log_softmax_grad(const Tensor& dy, const Tensor& y, int64_t axis) {
-  return backward<LogSoftmaxGradRows, LogSoftmaxGradColumns>("log_softmax_grad", dy, y, axis,
-                                                             SIXLOOP_ON_CUDA(log_softmax_grad));
+  return backward<LogSoftmaxGradRows, LogSoftmaxGradColumns>("log_softmax_grad", dy, y, axis);
 }
 
 CrossEntropy cross_entropy(const Tensor& logits, const Tensor& labels) {

@@ -633,7 +633,7 @@ def cross_entropy(logits: Array, labels: Any) -> tuple[float, Array]:
 
     Args:
         logits: [N, classes].
-        labels: integers from 0 to classes - 1, [N].
+        labels: integers from 0 to classes - 1, [N], on the device of the logits.
 
     Returns:
         The loss, 0.0 where N is 0 (an empty sum, so that totals over batches stay finite), and
