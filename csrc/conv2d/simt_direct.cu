@@ -241,9 +241,8 @@ struct FilterColumns {
 template <bool kWide, class T, class Left, class Right, class Rows>
 void launch_convolution(const ProductSizes& g, const Left& left, const Right& right, const Sink<T, Rows>& sink) {
   constexpr int kSteps = sizeof(T) == 4 ? 16 : 8;
-  constexpr int kResident = sizeof(T) == 4 ? 512 : 384;
   if (g.n <= 16 && product_blocks(g, 64, 16) >= kEnoughBlocks) {
-    return launch_product<Tile<T, 64, 16, kSteps, 1, 1, kResident>>(g, left, right, sink);
+    return launch_product<Tile<T, 64, 16, kSteps, 1, 1>>(g, left, right, sink);
   }
   if constexpr (kWide && std::is_same_v<T, float>) {
     if (product_blocks(g, 128, 64) >= kEnoughBlocks) {
@@ -251,9 +250,9 @@ void launch_convolution(const ProductSizes& g, const Left& left, const Right& ri
     }
   }
   if (product_blocks(g, 64, 64) >= kEnoughBlocks) {
-    return launch_product<Tile<T, 64, 64, kSteps, 1, 1, kResident>>(g, left, right, sink);
+    return launch_product<Tile<T, 64, 64, kSteps, 1, 1>>(g, left, right, sink);
   }
-  launch_product<Tile<T, 32, 32, 8, 1, 1, kResident>>(g, left, right, sink);
+  launch_product<Tile<T, 32, 32, 8, 1, 1>>(g, left, right, sink);
 }
 
 // Groups with fewer channels than this in a row of the result have kernels of their own, which also do what does not

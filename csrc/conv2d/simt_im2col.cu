@@ -69,7 +69,11 @@ void launch_product_of_columns(const ProductSizes& g, const Left& left, const Ri
   sink.bias = epilogue.bias;
   sink.relu = epilogue.relu;
   sink.packs = ld % Pack<T>::N == 0 && part_step % Pack<T>::N == 0 && aligned_for_packs(out);
-  launch_product<Tile<T, 64, 64, 16, 1, 1>>(g, left, right, sink);
+  if (g.n <= 16) {
+    launch_product<Tile<T, 64, 16, sizeof(T) == 4 ? 16 : 8, 1, 1>>(g, left, right, sink);
+  } else {
+    launch_product<Tile<T, 64, 64, 16, 1, 1>>(g, left, right, sink);
+  }
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ namespace sixloop::cuda {
 // elements, BM / QM and BN / QN apart, so that the threads of a warp read neighbouring packs of shared memory. A
 // processor is to hold blocks of `kResident` threads together: 512 leave 128 registers to each, 384 leave 168. Without
 // the hint ptxas spills to fit in more.
-template <class T_, int BM_, int BN_, int BK_, int QM_, int QN_, int kResident = 512>
+template <class T_, int BM_, int BN_, int BK_, int QM_, int QN_, int kResident = sizeof(T_) == 4 ? 512 : 384>
 struct Tile {
   using T = T_;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, QM = QM_, QN = QN_;
