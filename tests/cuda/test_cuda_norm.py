@@ -78,6 +78,16 @@ def test_activations(rng, activation, dtype):
 
 
 @every_dtype
+@pytest.mark.parametrize("shape", [(300, 67), (5000, 3)])
+def test_mean_beyond_the_digits(rng, shape, dtype):
+    """The mean of a block is rounded so far that the correction counts, in all of its digits."""
+    x, gamma, beta = batch(rng, shape, dtype)
+    x += 1e9 if dtype == "float32" else 1e17
+    x += (rng.normal(size=shape) * 20).astype(dtype)
+    assert_same_as_cpu(ops.batch_norm, x, gamma, beta)
+
+
+@every_dtype
 def test_special_values(rng, dtype):
     for shape in ((300, 8), (40, 5)):
         x, gamma, beta = batch(rng, shape, dtype, special=True)
