@@ -114,7 +114,17 @@ def test_reshape_is_a_view():
     assert t.reshape(-1, 6).shape == (4, 6)
     t.reshape(24).numpy()[5] = 99
     assert t.numpy()[0, 1, 1] == 99
-    for bad in ((5,), (25,), (-1, 5), (-1, -1), (-2, -12), (2**62, 4), (0, -1), (2, 2**63)):
+    for bad in (
+        (5,),
+        (25,),
+        (-1, 5),
+        (-1, -1),
+        (-2, -12),
+        (2**62, 4),
+        (0, -1),
+        (2, 2**63),
+        (-1, 2**62, 6),
+    ):
         with pytest.raises((ValueError, MemoryError)):
             t.reshape(*bad)
     with pytest.raises(TypeError):

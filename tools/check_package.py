@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 WHEEL_LIMIT = 5_000_000  # bytes
+CUDA_WHEEL_LIMIT = 30_000_000  # of a wheel with machine code for GPUs
 SDIST_LIMIT = 2_000_000
 IMPORT_LIMIT = 0.050  # seconds on top of NumPy
 NEEDED = [
@@ -40,6 +41,14 @@ def check_wheel(path: Path) -> list[str]:
     return wrong
 
 
+def wheel_limit(path: Path) -> int:
+    """Returns the most bytes that a wheel may have."""
+    with zipfile.ZipFile(path) as archive:
+        modules = [archive.read(name) for name in archive.namelist() if name.endswith(".so")]
+    # The section that nvcc's machine code lies in.
+    return CUDA_WHEEL_LIMIT if any(b".nv_fatbin" in code for code in modules) else WHEEL_LIMIT
+
+
 def check_sdist(path: Path) -> list[str]:
     """Returns what is wrong with a source distribution."""
     with tarfile.open(path) as archive:
@@ -52,7 +61,7 @@ def check_sdist(path: Path) -> list[str]:
 def check_distribution(path: Path) -> list[str]:
     """Prints the size of a distribution and returns what is wrong with it."""
     is_wheel = path.suffix == ".whl"
-    size, limit = path.stat().st_size, WHEEL_LIMIT if is_wheel else SDIST_LIMIT
+    size, limit = path.stat().st_size, wheel_limit(path) if is_wheel else SDIST_LIMIT
     print(f"{path.name}: {size / 1e6:.2f} MB of at most {limit / 1e6:.0f} MB")
     wrong = check_wheel(path) if is_wheel else check_sdist(path)
     if size > limit:

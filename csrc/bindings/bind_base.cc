@@ -78,8 +78,8 @@ Tensor reshape(const Tensor& t, const py::args& args) {
       wild = static_cast<int>(i);
     } else if (dims[i] < 0) {
       value_error("[reshape] sizes must not be negative, and one may be -1; got ", py::str(list).cast<std::string>());
-    } else {
-      known *= dims[i];
+    } else if (__builtin_mul_overflow(known, dims[i], &known)) {
+      known = 0;  // divides nothing
     }
   }
   if (wild >= 0) {

@@ -270,15 +270,6 @@ def test_the_layer_that_overflows_is_named():
         trainer.fit(data(np.random.default_rng(6)), verbose=0)
 
 
-def run_or_skip(run):
-    """Returns run(), or skips the test while an op of it has no CUDA kernel: no other reason."""
-    try:
-        return run()
-    except NotImplementedError as error:
-        assert "has no CUDA kernel yet" in str(error)
-        pytest.skip(f"only until all ops of this network run on the GPU: {error}")
-
-
 def plain():
     """What a network needs besides convolutions: this one runs."""
     return nn.Sequential(
@@ -367,7 +358,7 @@ def test_networks(network, loss):
         return model, history
 
     model, history = run("cpu")
-    there, history_there = run_or_skip(lambda: run("cuda"))
+    there, history_there = run("cuda")
     assert_same_parameters(there, model)
     assert there.weights_sha256() == model.weights_sha256()
     assert history_there == history
