@@ -229,6 +229,7 @@ struct RowsCut {
   int64_t m_tasks, n_tasks;
   int64_t panels_per_pack;
   int64_t packed_size = 0;  // elements of all of B, packed once
+  int64_t edge_size = 0;    // elements of the last columns of a small B, packed once: they fill no panel
 
   RowsCut(int64_t m, const MatrixB<T>& b, bool compact)
       : row(select_tile<GemmRows, T>(m, b.n)), mr(row.facts.mr), nr(row.facts.nr) {
@@ -252,11 +253,12 @@ struct RowsCut {
     panels_per_pack = kPackedColumns / nr;
     // The last prefetch may reach one block beyond the last panel.
     if (!pack_in_task) packed_size = panels * b.steps() * nr + kBlockSteps * nr;
+    if (small_b && !whole_panels) edge_size = b.steps() * nr;
   }
 
   // Elements of B that a task with so many panels packs at a time.
   int64_t panel_size(int64_t task_panels) const {
-    if (!pack_in_task || (in_place && whole_panels)) return 0;
+    if (!pack_in_task || (in_place && whole_panels) || edge_size > 0) return 0;
     return longest * nr * (in_place ? 1 : std::min(panels_per_pack, task_panels));
   }
   // Between copied rows of A: one cache line over the block's length spreads them over the cache sets.
@@ -269,7 +271,8 @@ struct RowsCut {
     if (rows * taps > kInlinePointers) task += buffer_bytes<T*>(rows * taps);
     if (rows > kInlinePointers) task += buffer_bytes<T*>(rows);
     if (compact_rows) task += buffer_bytes<T>(rows * ld_copy()) + buffer_bytes<T*>(rows);
-    return buffer_bytes<T>(packed_size) + PaddedBias<T>::scratch(panels * nr) + task_bytes(m_tasks * n_tasks, task);
+    return buffer_bytes<T>(packed_size) + buffer_bytes<T>(edge_size) + PaddedBias<T>::scratch(panels * nr) +
+           task_bytes(m_tasks * n_tasks, task);
   }
 };
 
@@ -307,6 +310,14 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
       pack_b(packer, b, block, j, std::min(nr * panels_per_pack, b.n - j), nr, steps * nr,
              packed->get() + (panel * steps + block.tap * b.kc + block.k) * nr);
     });
+  }
+  std::optional<Buffer<T>> edge;
+  if (cut.edge_size > 0) {
+    edge.emplace(cut.edge_size);
+    const int64_t j = (panels - 1) * nr;
+    for (const KBlock& block : blocks) {
+      pack_b(packer, b, block, j, b.n - j, nr, cut.edge_size, edge->get() + (block.tap * b.kc + block.k) * nr);
+    }
   }
 
   parallel_for(cut.m_tasks * cut.n_tasks, [&](int64_t task) {
@@ -363,6 +374,8 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
         } else if (cut.in_place && columns == nr) {
           tile.b = b.tap_data[static_cast<size_t>(block.tap)] + block.k * b.ld + j;
           tile.ldb = b.ld;
+        } else if (edge) {
+          tile.b = edge->get() + (block.tap * b.kc + block.k) * nr;
         } else {
           if (panel >= first_packed + panels_per_pack) {
             // Several panels at once: longer runs of each row of B are read.
