@@ -157,3 +157,19 @@ def test_what_is_written_must_be_writable_and_dense():
         param = np.zeros(8, np.float32)
         ops.sgd_update(param, grad, None, lr=0.5)
         assert_exact(param, np.full(8, -0.5), "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_moving_average(dtype):
+    rng = np.random.default_rng(5)
+    before, value = (rng.normal(size=(3, 37)).astype(dtype) for _ in range(2))
+    running = before.copy()
+    ops.moving_average(running, value, momentum=0.9, factor=0.1)
+    number = np.dtype(dtype).type
+    np.testing.assert_array_equal(running, number(0.9) * before + number(0.1) * value)
+    for bad in (value[:2], value.astype("int32"), value.ravel()):
+        with pytest.raises((ValueError, TypeError), match="moving_average"):
+            ops.moving_average(running, bad, momentum=0.9, factor=0.1)
+    running.flags.writeable = False
+    with pytest.raises((ValueError, TypeError), match="moving_average"):
+        ops.moving_average(running, value, momentum=0.9, factor=0.1)
