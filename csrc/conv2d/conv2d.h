@@ -135,6 +135,8 @@ struct WinogradTile {
   int64_t step;
   const T* bias;
   bool relu;
+  // What the next tile's `pixels` or `results` are, to be fetched meanwhile; or null.
+  const T* const* next;
 };
 
 struct Winograd {

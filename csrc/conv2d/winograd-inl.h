@@ -17,9 +17,23 @@ __attribute__((always_inline)) inline void winograd_square(const V (&from)[kFrom
   for (int i = 0; i < kTo; ++i) line(half + i * kFrom, 1, to + i * kTo, 1);
 }
 
-template <class V, int kFrom, int kTo, WinogradLine<V> line>
+// Fetches channels [c, c + V::N) of the next tile's square to the second-level cache: the hardware does not see so many
+// streams. Its first kShared columns are this tile's last ones.
+template <class V, int kSide, int kShared, int kWrite>
+__attribute__((always_inline)) inline void fetch_next(const WinogradTile<typename V::T>& tile, int64_t c) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(typename V::T));
+  if (tile.next == nullptr || c % kLine != 0) return;
+#pragma GCC unroll 8
+  for (int i = 0; i < kSide; ++i) {
+#pragma GCC unroll 8
+    for (int j = kShared; j < kSide; ++j) __builtin_prefetch(tile.next[i * kSide + j] + c, kWrite, 2);
+  }
+}
+
+template <class V, int kFrom, int kTo, int kShared, WinogradLine<V> line>
 void winograd_gather(const WinogradTile<typename V::T>& tile) {
   const auto channels = [&](int64_t c, auto load, auto store) __attribute__((always_inline)) {
+    fetch_next<V, kFrom, kShared, 0>(tile, c);
     V from[kFrom * kFrom];
     V to[kTo * kTo];
 #pragma GCC unroll 36
@@ -42,6 +56,7 @@ template <class V, int kFrom, int kTo, WinogradLine<V> line>
 void winograd_scatter(const WinogradTile<typename V::T>& tile) {
   using T = typename V::T;
   const auto channels = [&](int64_t c, auto load, auto store) __attribute__((always_inline)) {
+    fetch_next<V, kTo, 0, 1>(tile, c);
     V from[kFrom * kFrom];
     V to[kTo * kTo];
 #pragma GCC unroll 36
@@ -75,13 +90,13 @@ void winograd_tile(const WinogradTile<typename V::T>& tile) {
   constexpr int kProducts = kTile + kFilter - 1;
   switch (tile.transform) {
     case WinogradTransform::input:
-      return winograd_gather<V, kProducts, kProducts, F<V>::input>(tile);
+      return winograd_gather<V, kProducts, kProducts, kFilter - 1, F<V>::input>(tile);
     case WinogradTransform::filter:
-      return winograd_gather<V, kFilter, kProducts, F<V>::filter>(tile);
+      return winograd_gather<V, kFilter, kProducts, 0, F<V>::filter>(tile);
     case WinogradTransform::output:
       return winograd_scatter<V, kProducts, kTile, F<V>::output>(tile);
     case WinogradTransform::grad_output:
-      return winograd_gather<V, kTile, kProducts, F<V>::grad_output>(tile);
+      return winograd_gather<V, kTile, kProducts, 0, F<V>::grad_output>(tile);
     case WinogradTransform::grad_filter:
       return winograd_scatter<V, kProducts, kFilter, F<V>::grad_filter>(tile);
   }

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/transpose.h"
 #include "conv2d/algorithms.h"
 
 namespace sixloop {
@@ -46,6 +47,18 @@ void square_pointers(P* array, P* outside, int64_t h, int64_t w, int64_t c, int6
   }
 }
 
+// pointers_of(tile, pointers) for each of the tiles; then f(i, those of the i-th one, those of the next one or null).
+template <class P, class PointersOf, class F>
+void for_each_square(int64_t begin, int64_t count, const PointersOf& pointers_of, const F& f) {
+  P* squares[2][kMaxPixels];
+  pointers_of(begin, squares[0]);
+  for (int64_t i = 0; i < count; ++i) {
+    P** const next = i + 1 < count ? squares[(i + 1) % 2] : nullptr;
+    if (next != nullptr) pointers_of(begin + i + 1, next);
+    f(i, squares[i % 2], next);
+  }
+}
+
 // Rows of a matrix of products, and the matrices themselves, are one cache line longer than their elements, so that
 // those of a power of two do not share cache sets.
 template <class T>
@@ -83,6 +96,7 @@ struct Products {
     return buffer_bytes<T>(tiling.products * tiles * padded<T>(channels));
   }
   T* matrix(int64_t product) { return data.get() + product * step; }
+  T* row(int64_t tile) { return data.get() + tile * ld; }
 };
 
 // The kernels of one call, chosen once: another thread may change the instruction set meanwhile.
@@ -93,7 +107,7 @@ struct TileKernels {
 
   TileKernels(const Tiling& tiling, int64_t outputs)
       : transform(function_of<Winograd, T>(select_winograd<T>(tiling))),
-        rows(select_tile<GemmRows, T>(kRows, outputs)) {}
+        rows(select_tile<GemmRows, T>(std::min(kRows, tiling.count), outputs)) {}
   int64_t mr() const { return rows.facts.mr; }
   int64_t nr() const { return rows.facts.nr; }
 
@@ -113,38 +127,43 @@ struct FilterView {
 template <class T>
 class Multiplier {
  public:
-  Multiplier(const TileKernels<T>& kernels, const Tiling& tiling, int64_t c)
+  Multiplier(const TileKernels<T>& kernels, const Tiling& tiling)
       : kernels_(kernels),
         products_(tiling.products),
         taps_(tiling.taps()),
-        c_(c),
         runner_(function_of<GemmRows, T>(kernels.rows), kernels.rows.facts.mr, kernels.rows.facts.nr) {}
 
-  // Transforms input channels [begin, end) of `columns` filters, to panels that lie `step` apart.
-  void transform(const FilterView<T>& w, int64_t begin, int64_t end, int64_t columns, T* panels, int64_t step) const {
-    for (int64_t i = begin; i < end; ++i) {
+  // Transforms `channels` input channels of `columns` filters; those of a product lie `step` after the one before.
+  void transform(const FilterView<T>& w, int64_t channels, int64_t columns, T* panels, int64_t step) const {
+    for (int64_t i = 0; i < channels; ++i) {
       const T* pixels[kMaxTaps];
-      for (int64_t k = 0; k < taps_; ++k) pixels[k] = w.data + k * w.k_step + i * w.i_step;
+      const T* next[kMaxTaps];
+      const int64_t ahead = std::min(i + kFiltersAhead, channels - 1);
+      for (int64_t k = 0; k < taps_; ++k) {
+        pixels[k] = w.data + k * w.k_step + i * w.i_step;
+        next[k] = w.data + k * w.k_step + ahead * w.i_step;
+      }
       T* to = panels + i * kernels_.nr();
-      kernels_.transform({WinogradTransform::filter, columns, pixels, nullptr, to, step, nullptr, false});
+      kernels_.transform({WinogradTransform::filter, columns, pixels, nullptr, to, step, nullptr, false, next});
       for (int64_t k = 0; columns < kernels_.nr() && k < products_; ++k) {
         std::fill(to + k * step + columns, to + k * step + kernels_.nr(), T{0});
       }
     }
   }
 
-  // out = v times one panel, for `rows` rows and `columns` columns. next: what is needed after it, or null.
-  void multiply(int64_t rows, const T* v, int64_t ldv, const T* panel, int64_t columns, const T* next, T* out,
-                int64_t ld_out) {
+  // out = v times one panel of `steps` channels, or added to out; for `rows` rows and `columns` columns. next: what is
+  // needed after it, or null.
+  void multiply(int64_t rows, const T* v, int64_t ldv, const T* panel, int64_t steps, int64_t columns, bool adds,
+                const T* next, T* out, int64_t ld_out) {
     const int64_t tiles = ceil_div(rows, kernels_.mr());
     GemmTile<T> tile{};
     tile.taps = 1;
     tile.ldb = kernels_.nr();
     tile.next_step = ceil_div(kernels_.nr(), tiles);
-    for (int64_t k = 0; k < c_; k += kBlockSteps) {
-      tile.kc = std::min(kBlockSteps, c_ - k);
+    for (int64_t k = 0; k < steps; k += kBlockSteps) {
+      tile.kc = std::min(kBlockSteps, steps - k);
       tile.a_offset = k;
-      tile.accumulate = k > 0;
+      tile.accumulate = adds || k > 0;
       tile.b = panel + k * kernels_.nr();
       for (int64_t t = 0; t < tiles; ++t) {
         const T* a[TileRunner<T>::kMaxMr];
@@ -161,8 +180,10 @@ class Multiplier {
   }
 
  private:
+  static constexpr int64_t kFiltersAhead = 4;
+
   const TileKernels<T>& kernels_;
-  int64_t products_, taps_, c_;
+  int64_t products_, taps_;
   TileRunner<T> runner_;
 };
 
@@ -176,30 +197,43 @@ class Tiles {
     std::fill(zeros_.get(), zeros_.get() + p.c, T{0});
   }
 
-  // The tile `tile` of all to row t of v.
-  void read(int64_t tile, int64_t t, Products<T>& v) const {
-    const T* pixels[kMaxPixels];
-    square_pointers<const T>(x_, zeros_.get(), p_.h, p_.w, p_.c, tiling_.image(tile),
-                             tiling_.top(tile) - p_.window.pad_top, tiling_.left(tile) - p_.window.pad_left,
-                             tiling_.reach, pixels);
-    transform_({WinogradTransform::input, p_.c, pixels, nullptr, v.data.get() + t * v.ld, v.step, nullptr, false});
+  // Tiles [begin, begin + count) of all to rows t, t + 1, ... of v.
+  void read(int64_t begin, int64_t count, int64_t t, Products<T>& v) const {
+    for_each_square<const T>(
+        begin, count, [&](int64_t tile, const T** pixels) { input_square(tile, pixels); },
+        [&](int64_t i, const T* const* pixels, const T* const* next) {
+          transform_({WinogradTransform::input, p_.c, pixels, nullptr, v.row(t + i), v.step, nullptr, false, next});
+        });
   }
 
-  // Row t of sums to channels [j, j + columns) of the tile; what lies outside the image goes to sink.
-  void write(int64_t tile, int64_t t, Products<T>& sums, int64_t j, int64_t columns, T* sink) const {
+  // Rows t, t + 1, ... of sums to channels [j, j + columns) of tiles [begin, begin + count); what lies outside the
+  // image goes to sink.
+  void write(int64_t begin, int64_t count, int64_t t, Products<T>& sums, int64_t j, int64_t columns, T* sink) const {
     const bool relu = epilogue_.activation == Activation::relu;
-    T* results[kMaxPixels];
-    square_pointers<T>(y_ + j, sink, p_.oh, p_.ow, p_.o, tiling_.image(tile), tiling_.top(tile), tiling_.left(tile),
-                       tiling_.side, results);
-    transform_({WinogradTransform::output, columns, nullptr, results, sums.data.get() + t * sums.ld, sums.step,
-                epilogue_.bias == nullptr ? nullptr : epilogue_.bias + j, relu});
-    if (relu || epilogue_.activation == Activation::none) return;
-    for (int64_t i = 0; i < tiling_.side * tiling_.side; ++i) {
-      if (results[i] != sink) apply_activation(results[i], columns, epilogue_.activation);
-    }
+    const T* const bias = epilogue_.bias == nullptr ? nullptr : epilogue_.bias + j;
+    for_each_square<T>(
+        begin, count,
+        [&](int64_t tile, T** results) {
+          square_pointers<T>(y_ + j, sink, p_.oh, p_.ow, p_.o, tiling_.image(tile), tiling_.top(tile),
+                             tiling_.left(tile), tiling_.side, results);
+        },
+        [&](int64_t i, T* const* results, const T* const* next) {
+          transform_(
+              {WinogradTransform::output, columns, nullptr, results, sums.row(t + i), sums.step, bias, relu, next});
+          if (relu || epilogue_.activation == Activation::none) return;
+          for (int64_t k = 0; k < tiling_.side * tiling_.side; ++k) {
+            if (results[k] != sink) apply_activation(results[k], columns, epilogue_.activation);
+          }
+        });
   }
 
  private:
+  void input_square(int64_t tile, const T** pixels) const {
+    square_pointers<const T>(x_, zeros_.get(), p_.h, p_.w, p_.c, tiling_.image(tile),
+                             tiling_.top(tile) - p_.window.pad_top, tiling_.left(tile) - p_.window.pad_left,
+                             tiling_.reach, pixels);
+  }
+
   const Conv2dParams& p_;
   const Tiling& tiling_;
   typename Winograd::Fn<T>* transform_;
@@ -209,33 +243,82 @@ class Tiles {
   Buffer<T> zeros_;
 };
 
+constexpr int64_t kTilesInTask = 8;
+
+// f(t, count) for tiles [t, t + count) of `tiles`, in parallel.
+template <class F>
+void for_tiles(int64_t tiles, const F& f) {
+  parallel_for(ceil_div(tiles, kTilesInTask), [&](int64_t task) {
+    const int64_t t = task * kTilesInTask;
+    f(t, std::min(kTilesInTask, tiles - t));
+  });
+}
+
+constexpr int64_t kLeastPanels = 8;
+
 // With few tiles the filters are most of the data: then each task takes a panel of them through its cache, transform,
 // products and results, and the transformed filters never reach memory. The tiles are read again for each panel. There
 // must be panels for all threads.
-bool few_tiles(int64_t tiles, int64_t most, int64_t outputs, int64_t nr) { return tiles < most && outputs >= 8 * nr; }
+bool few_tiles(int64_t tiles, int64_t most, int64_t outputs, int64_t nr) {
+  return tiles <= most && outputs >= kLeastPanels * nr;
+}
+// With 32 tiles panels are 12% faster than passes, with 98 and more 10% slower.
+bool forward_has_few_tiles(const Tiling& tiling, int64_t outputs, int64_t nr) {
+  return few_tiles(tiling.count, 64, outputs, nr);
+}
 
-// view(j, columns, scratch) gives the filters of outputs [j, j + columns), if need be copied to scratch, which holds
-// taps * c * nr elements.
+// The cut of forward_by_panels(): the transformed filters and the sums of a task each fill a third of its second-level
+// cache at most.
+template <class T>
+struct PanelsCut {
+  static constexpr int64_t kMostColumns = 64;
+  static constexpr int64_t kLeastChannels = 16;
+
+  int64_t columns;   // outputs of a task, whole panels
+  int64_t channels;  // that are transformed and multiplied at a time
+  int64_t step;      // elements of one product's transformed filters, [panels][channels][nr]
+
+  PanelsCut(int64_t nr, const Conv2dParams& p, const Tiling& tiling) {
+    const int64_t most = l2_bytes() / 3 / tiling.products / static_cast<int64_t>(sizeof(T));
+    columns = std::max(nr, std::min({kMostColumns, p.o / kLeastPanels, most / tiling.count}) / nr * nr);
+    const int64_t blocks = ceil_div(p.c, std::max(kLeastChannels, most / columns));
+    channels = ceil_div(p.c, blocks);
+    step = padded<T>(channels * columns);
+  }
+};
+
+// view(i, channels, j, columns, scratch) gives the filters of inputs [i, i + channels) and outputs [j, j + columns), if
+// need be copied to scratch, which has room for them.
 template <class T, class View>
 void forward_by_panels(const TileKernels<T>& kernels, const Conv2dParams& p, const Tiling& tiling, const T* x,
                        const Epilogue<T>& epilogue, T* y, bool scratch_needed, const View& view) {
   const Tiles<T> tiles(p, tiling, kernels.transform, x, epilogue, y);
   const int64_t nr = kernels.nr();
-  const int64_t step = padded<T>(p.c * nr);
+  const PanelsCut<T> cut(nr, p, tiling);
   Products<T> v(tiling, tiling.count, p.c);
-  parallel_for(tiling.count, [&](int64_t t) { tiles.read(t, t, v); });
-  parallel_for(ceil_div(p.o, nr), [&](int64_t task) {
-    Multiplier<T> multiplier(kernels, tiling, p.c);
-    const int64_t j = task * nr;
-    const int64_t columns = std::min(nr, p.o - j);
-    Buffer<T> panels(tiling.products * step), scratch(scratch_needed ? tiling.taps() * p.c * nr : 1), sink(nr);
-    multiplier.transform(view(j, columns, scratch.get()), 0, p.c, columns, panels.get(), step);
-    Products<T> sums(tiling, tiling.count, nr);
-    for (int64_t k = 0; k < tiling.products; ++k) {
-      multiplier.multiply(tiling.count, v.matrix(k), v.ld, panels.get() + k * step, columns, nullptr, sums.matrix(k),
-                          sums.ld);
+  for_tiles(tiling.count, [&](int64_t t, int64_t count) { tiles.read(t, count, t, v); });
+  parallel_for(ceil_div(p.o, cut.columns), [&](int64_t task) {
+    Multiplier<T> multiplier(kernels, tiling);
+    const int64_t j = task * cut.columns;
+    const int64_t columns = std::min(cut.columns, p.o - j);
+    Buffer<T> panels(tiling.products * cut.step), sink(columns);
+    Buffer<T> scratch(scratch_needed ? tiling.taps() * cut.channels * cut.columns : 1);
+    Products<T> sums(tiling, tiling.count, cut.columns);
+    for (int64_t i = 0; i < p.c; i += cut.channels) {
+      const int64_t channels = std::min(cut.channels, p.c - i);
+      const FilterView<T> filters = view(i, channels, j, columns, scratch.get());
+      for (int64_t n = 0; n < columns; n += nr) {
+        multiplier.transform({filters.data + n, filters.k_step, filters.i_step}, channels, std::min(nr, columns - n),
+                             panels.get() + n * cut.channels, cut.step);
+      }
+      for (int64_t k = 0; k < tiling.products; ++k) {
+        for (int64_t n = 0; n < columns; n += nr) {
+          multiplier.multiply(tiling.count, v.matrix(k) + i, v.ld, panels.get() + k * cut.step + n * cut.channels,
+                              channels, std::min(nr, columns - n), i > 0, nullptr, sums.matrix(k) + n, sums.ld);
+        }
+      }
     }
-    for (int64_t t = 0; t < tiling.count; ++t) tiles.write(t, t, sums, j, columns, sink.get());
+    tiles.write(0, tiling.count, 0, sums, j, columns, sink.get());
   });
 }
 
@@ -257,8 +340,7 @@ struct ForwardCut {
   ForwardCut(const TileKernels<T>& kernels, const Conv2dParams& p, const Tiling& tiling) {
     const int64_t mr = kernels.mr();
     const int64_t nr = kernels.nr();
-    const int64_t panel_bytes = tiling.products * p.c * nr * static_cast<int64_t>(sizeof(T));
-    if (few_tiles(tiling.count, 3 * nr, p.o, nr) && panel_bytes <= l2_bytes()) {
+    if (forward_has_few_tiles(tiling, p.o, nr)) {
       cut = WinogradCut::panels;
       return;
     }
@@ -268,7 +350,11 @@ struct ForwardCut {
     const int64_t in_cache = l2_bytes() / 2 / tile_bytes / mr * mr;
     if (in_cache >= 2 * mr) {
       cut = WinogradCut::tasks;
-      block = std::min(in_cache, ceil_div(ceil_div(tiling.count, kTasks), mr) * mr);
+      // A task that reads the filters for a few tiles waits for them: 8x14x14, 112 to 224 channels, is a quarter faster
+      // with 16 tiles than with 8.
+      const int64_t filter_bytes = tiling.products * p.c * p.o * static_cast<int64_t>(sizeof(T));
+      const int64_t least = std::max(ceil_div(tiling.count, kTasks), ceil_div(filter_bytes, 4 * tile_bytes));
+      block = std::min(in_cache, ceil_div(least, mr) * mr);
       return;
     }
     cut = WinogradCut::passes;
@@ -291,7 +377,7 @@ struct GradWeightCut {
   int64_t sums_size;  // of a panel, or of all outputs
 
   GradWeightCut(const Conv2dParams& p, const Tiling& tiling, int64_t nr)
-      : panels(few_tiles(tiling.count, nr * 3 / 2, p.o, nr)),
+      : panels(few_tiles(tiling.count, nr * 3 / 2 - 1, p.o, nr)),
         block(tiling.count),
         step(padded<T>(p.c * (panels ? nr : p.o))),
         sums_size(tiling.products * step) {
@@ -316,16 +402,18 @@ Conv2dParams turned_params(const Conv2dParams& p) {
 
 // Whether the input gradient goes by panels, which saves the copy of all turned filters.
 bool turns_by_panels(const Conv2dParams& turned, const Tiling& tiling, int64_t nr) {
-  return turned.c > 0 && few_tiles(tiling.count, 3 * nr, turned.o, nr);
+  return turned.c > 0 && forward_has_few_tiles(tiling, turned.o, nr);
 }
 
 // Bytes that forward_by_panels() takes.
 template <class T>
 int64_t panels_scratch(const Conv2dParams& p, const Tiling& tiling, int64_t nr, bool scratch_needed) {
-  const int64_t task = buffer_bytes<T>(tiling.products * padded<T>(p.c * nr)) +
-                       buffer_bytes<T>(scratch_needed ? tiling.taps() * p.c * nr : 1) + buffer_bytes<T>(nr) +
-                       Products<T>::scratch(tiling, tiling.count, nr);
-  return buffer_bytes<T>(p.c) + Products<T>::scratch(tiling, tiling.count, p.c) + task_bytes(ceil_div(p.o, nr), task);
+  const PanelsCut<T> cut(nr, p, tiling);
+  const int64_t task = buffer_bytes<T>(tiling.products * cut.step) + buffer_bytes<T>(cut.columns) +
+                       buffer_bytes<T>(scratch_needed ? tiling.taps() * cut.channels * cut.columns : 1) +
+                       Products<T>::scratch(tiling, tiling.count, cut.columns);
+  return buffer_bytes<T>(p.c) + Products<T>::scratch(tiling, tiling.count, p.c) +
+         task_bytes(ceil_div(p.o, cut.columns), task);
 }
 
 template <class T>
@@ -338,7 +426,7 @@ int64_t forward_scratch(const Conv2dParams& p, int64_t side) {
   const int64_t sink = buffer_bytes<T>(p.o);
   return buffer_bytes<T>(p.c) + buffer_bytes<T>(cut.filters_size) +
          (cut.cut == WinogradCut::tasks ? task_bytes(ceil_div(tiling.count, cut.block), products + sink)
-                                        : products + task_bytes(cut.block, sink));
+                                        : products + task_bytes(ceil_div(cut.block, kTilesInTask), sink));
 }
 
 }  // namespace
@@ -417,23 +505,25 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
   const int64_t nr = kernels.nr();
   const ForwardCut<T> cut(kernels, p, tiling);
   if (cut.cut == WinogradCut::panels) {
-    return forward_by_panels(kernels, p, tiling, x, epilogue, y, false,
-                             [&](int64_t j, int64_t, T*) { return FilterView<T>{w + j, p.c * p.o, p.o}; });
+    return forward_by_panels(
+        kernels, p, tiling, x, epilogue, y, false,
+        [&](int64_t i, int64_t, int64_t j, int64_t, T*) { return FilterView<T>{w + i * p.o + j, p.c * p.o, p.o}; });
   }
   const Tiles<T> tiles(p, tiling, kernels.transform, x, epilogue, y);
 
   const int64_t step = cut.filter_step;
   Buffer<T> filters(cut.filters_size);
   parallel_ranges(p.c, std::max<int64_t>(1, 4096 / p.o), [&](int64_t begin, int64_t end) {
-    const Multiplier<T> shape(kernels, tiling, p.c);
+    const Multiplier<T> shape(kernels, tiling);
     for (int64_t j = 0; j < p.o; j += nr) {
-      shape.transform({w + j, p.c * p.o, p.o}, begin, end, std::min(nr, p.o - j), filters.get() + j * p.c, step);
+      shape.transform({w + begin * p.o + j, p.c * p.o, p.o}, end - begin, std::min(nr, p.o - j),
+                      filters.get() + j * p.c + begin * nr, step);
     }
   });
   const auto multiply = [&](Multiplier<T>& multiplier, int64_t k, int64_t rows, Products<T>& v, Products<T>& sums) {
     for (int64_t j = 0; j < p.o; j += nr) {
       const T* panel = filters.get() + k * step + j * p.c;
-      multiplier.multiply(rows, v.matrix(k), v.ld, panel, std::min(nr, p.o - j),
+      multiplier.multiply(rows, v.matrix(k), v.ld, panel, p.c, std::min(nr, p.o - j), false,
                           j + nr < p.o ? panel + p.c * nr : nullptr, sums.matrix(k) + j, sums.ld);
     }
   };
@@ -441,28 +531,28 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
   const int64_t block = cut.block;
   if (cut.cut == WinogradCut::tasks) {
     parallel_for(ceil_div(tiling.count, block), [&](int64_t task) {
-      Multiplier<T> multiplier(kernels, tiling, p.c);
+      Multiplier<T> multiplier(kernels, tiling);
       const int64_t begin = task * block;
       const int64_t rows = std::min(block, tiling.count - begin);
       Products<T> v(tiling, block, p.c), sums(tiling, block, p.o);
       Buffer<T> sink(p.o);
-      for (int64_t t = 0; t < rows; ++t) tiles.read(begin + t, t, v);
+      tiles.read(begin, rows, 0, v);
       for (int64_t k = 0; k < tiling.products; ++k) multiply(multiplier, k, rows, v, sums);
-      for (int64_t t = 0; t < rows; ++t) tiles.write(begin + t, t, sums, 0, p.o, sink.get());
+      tiles.write(begin, rows, 0, sums, 0, p.o, sink.get());
     });
     return;
   }
   Products<T> v(tiling, block, p.c), sums(tiling, block, p.o);
   for (int64_t begin = 0; begin < tiling.count; begin += block) {
     const int64_t rows = std::min(block, tiling.count - begin);
-    parallel_for(rows, [&](int64_t t) { tiles.read(begin + t, t, v); });
+    for_tiles(rows, [&](int64_t t, int64_t count) { tiles.read(begin + t, count, t, v); });
     parallel_for(tiling.products, [&](int64_t k) {
-      Multiplier<T> multiplier(kernels, tiling, p.c);
+      Multiplier<T> multiplier(kernels, tiling);
       multiply(multiplier, k, rows, v, sums);
     });
-    parallel_for(rows, [&](int64_t t) {
+    for_tiles(rows, [&](int64_t t, int64_t count) {
       Buffer<T> sink(p.o);
-      tiles.write(begin + t, t, sums, 0, p.o, sink.get());
+      tiles.write(begin + t, count, t, sums, 0, p.o, sink.get());
     });
   }
 }
@@ -472,32 +562,27 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
   const Conv2dParams q = turned_params(p);
   const Tiling tiling(q, side);
   const int64_t taps = tiling.taps();
-  // Filters [taps - 1 - k][o] of input channels [j, j + columns), at to + ((taps - 1 - k) * o + o) * ld.
-  const auto turn = [&](int64_t k, int64_t j, int64_t columns, T* to, int64_t ld) {
-    constexpr int64_t kSquare = 16;  // rows and columns that stay in the first-level cache while they are exchanged
-    const T* from = w + (k * p.c + j) * p.o;
-    to += (taps - 1 - k) * p.o * ld;
-    for (int64_t o0 = 0; o0 < p.o; o0 += kSquare) {
-      for (int64_t o = o0; o < std::min(p.o, o0 + kSquare); ++o) {
-        for (int64_t c = 0; c < columns; ++c) to[o * ld + c] = from[c * p.o + o];
-      }
-    }
-  };
   const TileKernels<T> kernels(tiling, q.o);
   const int64_t nr = kernels.nr();
+  // Tap k of the turned filters [taps][dy's channels][x's channels].
+  const auto tap = [&](int64_t k) { return w + (taps - 1 - k) * p.c * p.o; };
   if (turns_by_panels(q, tiling, nr)) {
     return forward_by_panels(kernels, q, tiling, dy, Epilogue<T>{}, dx, true,
-                             [&](int64_t j, int64_t columns, T* scratch) {
-                               for (int64_t k = 0; k < taps; ++k) turn(k, j, columns, scratch, nr);
-                               return FilterView<T>{scratch, p.o * nr, nr};
+                             [&](int64_t i, int64_t channels, int64_t j, int64_t columns, T* scratch) {
+                               for (int64_t k = 0; k < taps; ++k) {
+                                 transpose(tap(k) + j * p.o + i, p.o, columns, channels,
+                                           scratch + k * channels * columns, columns);
+                               }
+                               return FilterView<T>{scratch, channels * columns, columns};
                              });
   }
   Buffer<T> turned(taps * p.c * p.o);
-  constexpr int64_t kStrip = 16;
+  constexpr int64_t kStrip = 64;
   const int64_t strips = ceil_div(p.c, kStrip);
   parallel_for(taps * strips, [&](int64_t task) {
+    const int64_t k = task / strips;
     const int64_t j = task % strips * kStrip;
-    turn(task / strips, j, std::min(kStrip, p.c - j), turned.get() + j, p.c);
+    transpose(tap(k) + j * p.o, p.o, std::min(kStrip, p.c - j), p.o, turned.get() + k * p.o * p.c + j, p.c);
   });
   winograd_forward(q, side, dy, turned.get(), Epilogue<T>{}, dx);
 }
@@ -513,12 +598,17 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   const Tiles<T> inputs(p, tiling, transform, x, Epilogue<T>{}, nullptr);
   Buffer<T> zeros(p.o);
   std::fill(zeros.get(), zeros.get() + p.o, T{0});
-  const auto read = [&](int64_t tile, int64_t t, Products<T>& v, Products<T>& d) {
-    inputs.read(tile, t, v);
-    const T* pixels[kMaxPixels];
-    square_pointers<const T>(dy, zeros.get(), p.oh, p.ow, p.o, tiling.image(tile), tiling.top(tile), tiling.left(tile),
-                             side, pixels);
-    transform({WinogradTransform::grad_output, p.o, pixels, nullptr, d.data.get() + t * d.ld, d.step, nullptr, false});
+  const auto read = [&](int64_t begin, int64_t count, int64_t t, Products<T>& v, Products<T>& d) {
+    inputs.read(begin, count, t, v);
+    for_each_square<const T>(
+        begin, count,
+        [&](int64_t tile, const T** pixels) {
+          square_pointers<const T>(dy, zeros.get(), p.oh, p.ow, p.o, tiling.image(tile), tiling.top(tile),
+                                   tiling.left(tile), side, pixels);
+        },
+        [&](int64_t i, const T* const* pixels, const T* const* next) {
+          transform({WinogradTransform::grad_output, p.o, pixels, nullptr, d.row(t + i), d.step, nullptr, false, next});
+        });
   };
   // Columns [j, j + columns) of one product's sum over `rows` tiles, to rows of sums that lie ld apart.
   const auto multiply = [&](int64_t k, int64_t rows, Products<T>& v, Products<T>& d, int64_t j, int64_t columns,
@@ -541,14 +631,14 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   const auto finish = [&](int64_t i, int64_t j, int64_t columns, T* sums, int64_t step) {
     T* results[kMaxTaps];
     for (int64_t k = 0; k < tiling.taps(); ++k) results[k] = dw + (k * p.c + i) * p.o + j;
-    transform({WinogradTransform::grad_filter, columns, nullptr, results, sums, step, nullptr, false});
+    transform({WinogradTransform::grad_filter, columns, nullptr, results, sums, step, nullptr, false, nullptr});
   };
 
   const GradWeightCut<T> cut(p, tiling, nr);
   const int64_t step = cut.step;
   if (cut.panels) {
     Products<T> v(tiling, tiling.count, p.c), d(tiling, tiling.count, p.o);
-    parallel_for(tiling.count, [&](int64_t t) { read(t, t, v, d); });
+    for_tiles(tiling.count, [&](int64_t t, int64_t count) { read(t, count, t, v, d); });
     parallel_for(ceil_div(p.o, nr), [&](int64_t task) {
       const int64_t j = task * nr;
       const int64_t columns = std::min(nr, p.o - j);
@@ -565,7 +655,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   Products<T> v(tiling, block, p.c), d(tiling, block, p.o);
   for (int64_t begin = 0; begin < tiling.count; begin += block) {
     const int64_t rows = std::min(block, tiling.count - begin);
-    parallel_for(rows, [&](int64_t t) { read(begin + t, t, v, d); });
+    for_tiles(rows, [&](int64_t t, int64_t count) { read(begin + t, count, t, v, d); });
     parallel_for(tiling.products, [&](int64_t k) {
       for (int64_t j = 0; j < p.o; j += nr) {
         multiply(k, rows, v, d, j, std::min(nr, p.o - j), begin == 0, sums.get() + k * step + j, p.o);

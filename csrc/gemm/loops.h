@@ -359,6 +359,10 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
       tile.a_offset = compact_rows ? 0 : block.k;
       tile.accumulate = block_index > 0;
       tile.relu = last && relu;
+      // Rows of A that follow each other: while a tile of them is multiplied by the first panel, the next one is
+      // fetched.
+      const bool rows_from_memory =
+          taps == 1 && !compact_rows && !cut.streams && block.kc == b.kc && follow_each_other(a.get(), task_rows, b.kc);
       int64_t first_packed = -panels_per_pack;  // of the panels in panel_buffer
       if (compact_rows) {
         for (int64_t i = 0; i < tiles * mr; ++i) {
@@ -396,6 +400,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
         }
         int64_t next_size = block.taps * block.kc * nr;
         tile.next_step = next != nullptr ? ceil_div(nr, tiles) : 0;
+        const int64_t next_step = tile.next_step;
         if (cut.streams && block.taps == 1) {
           // What lies kStreamAhead further along the rows of B; at their end, of the next rows.
           const int64_t ahead = (panel - panel_begin) * nr + kStreamAhead;
@@ -415,6 +420,11 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
             for (int64_t i = 0; i < rows_after; ++i) prefetch_row(c[(t + 1) * mr + i] + j, columns);
           }
           tile.a = compact_rows ? row_copies->get() + t * mr : a.get() + (t * taps + block.tap) * mr;
+          if (rows_from_memory && panel == panel_begin) {
+            const bool more = t + 1 < tiles;
+            tile.next = more ? tile.a[mr] + block.k : next;
+            tile.next_step = more ? mr : next_step;
+          }
           // What a row of the tile writes beyond its n elements must lie within later rows of this task.
           const bool may_overrun = dense_rows && (task_rows - (t + 1) * mr) * b.n >= nr - b.n;
           runner.run(tile, rows, count, columns, may_overrun);

@@ -140,19 +140,36 @@ void fold_maxima(const typename V::T* x, int64_t rows, int64_t cols, int64_t row
   const int64_t row_count = KH > 0 ? KH : rows;
   const int64_t col_count = KW > 0 ? KW : cols;
   for_vectors<V, 2>(length, whole, [&]<int M>(auto lanes, int64_t i) {
-    ArgMax<V> arg[M];
-    for (int m = 0; m < M; ++m) arg[m] = {lanes.load(x + i + m * V::N), V::set1(static_cast<T>(number))};
-    for (int64_t r = 0; r < row_count; ++r) {
-      V cell = V::set1(static_cast<T>(number + r * row_numbers));
-      for (int64_t s = 0; s < col_count; ++s) {
-        if (r + s > 0) {
-          for (int m = 0; m < M; ++m) arg[m].join(lanes.load(x + i + r * row_pitch + s * pitch + m * V::N), cell);
+    // f(m, v, cell): v of the m-th vector has the number `cell`.
+    const auto for_cells = [&](const auto& f) __attribute__((always_inline)) {
+      for (int64_t r = 0; r < row_count; ++r) {
+        V cell = V::set1(static_cast<T>(number + r * row_numbers));
+        for (int64_t s = 0; s < col_count; ++s) {
+          for (int m = 0; m < M; ++m) f(m, lanes.load(x + i + r * row_pitch + s * pitch + m * V::N), cell);
+          cell = cell + V::set1(1);
         }
-        cell = cell + V::set1(1);
       }
+    };
+    const auto first = [&](int m) { return lanes.load(x + i + m * V::N); };
+    ArgMax<V> arg[M];
+    for (int m = 0; m < M; ++m) arg[m] = {first(m), V::set1(static_cast<T>(number))};
+    // Without NaN: numbers ascend, and the last one that found a larger value is the largest such number.
+    typename V::Mask nan[M];
+    for (int m = 0; m < M; ++m) nan[m] = V::is_nan(arg[m].best);
+    for_cells([&](int m, V v, V cell) __attribute__((always_inline)) {
+      arg[m].index = V::max(V::where(V::lt(arg[m].best, v), cell), arg[m].index);
+      arg[m].index.pin();  // GCC would leave all of this for after the question below, and spill every cell
+      arg[m].best = V::max(v, arg[m].best);
+      nan[m] = nan[m] | V::is_nan(v);
+    });
+    bool any_nan = false;
+    for (int m = 0; m < M; ++m) any_nan |= V::any(nan[m]);
+    if (any_nan) {
+      for (int m = 0; m < M; ++m) arg[m] = {first(m), V::set1(static_cast<T>(number))};
+      for_cells([&](int m, V v, V cell) { arg[m].join(v, cell); });
     }
     for (int m = 0; m < M; ++m) {
-      const V best = V::select(V::is_nan(arg[m].best), V::set1(static_cast<T>(__builtin_nan(""))), arg[m].best);
+      const V best = V::select(nan[m], V::set1(static_cast<T>(__builtin_nan(""))), arg[m].best);
       lanes.store(best, y + i + m * V::N);
       lanes.store_bytes(arg[m].index, indices + i + m * V::N);
     }

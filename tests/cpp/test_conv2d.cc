@@ -145,7 +145,7 @@ void check_winograd(int filter) {
           Guarded<T> matrix(values<T>(static_cast<int64_t>(products - 1) * step + channels, 7));
           function_of<Kind, T>(kernel)({c.transform, channels, c.scatter ? nullptr : reads.data(),
                                         c.scatter ? writes.data() : nullptr, matrix.get(), step,
-                                        with_bias ? bias.get() : nullptr, relu});
+                                        with_bias ? bias.get() : nullptr, relu, with_bias ? reads.data() : nullptr});
           std::vector<T> results;
           for (size_t i = 0; i < to * to; ++i) {
             const T* at = c.scatter ? writes[i] : matrix.get() + static_cast<int64_t>(i) * step;

@@ -65,6 +65,8 @@ struct F32 {
   static Mask eq(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
   static Mask is_nan(F32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
   static F32 select(Mask m, F32 yes, F32 no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
+  static F32 where(Mask m, F32 a) { return {_mm256_and_ps(m.m, a.v)}; }
+  static bool any(Mask m) { return _mm256_movemask_ps(m.m) != 0; }
 
   static F32 round(F32 a) { return (a + set1(kRound)) - set1(kRound); }
   static F32 pow2(F32 k) { return from_bits(_mm256_slli_epi32(bits(k + set1(kRound + 127.0f)), 23)); }
@@ -146,6 +148,8 @@ struct F64 {
   static Mask eq(F64 a, F64 b) { return {_mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ)}; }
   static Mask is_nan(F64 a) { return {_mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q)}; }
   static F64 select(Mask m, F64 yes, F64 no) { return {_mm256_blendv_pd(no.v, yes.v, m.m)}; }
+  static F64 where(Mask m, F64 a) { return {_mm256_and_pd(m.m, a.v)}; }
+  static bool any(Mask m) { return _mm256_movemask_pd(m.m) != 0; }
 
   static F64 round(F64 a) { return (a + set1(kRound)) - set1(kRound); }
   static F64 pow2(F64 k) { return from_bits(_mm256_slli_epi64(bits(k + set1(kRound + 1023.0)), 52)); }

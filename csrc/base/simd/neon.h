@@ -96,6 +96,8 @@ struct F32 {
     asm("" : "+w"(m.m));
     return {vbslq_f32(m.m, yes.v, no.v)};
   }
+  static F32 where(Mask m, F32 a) { return {vreinterpretq_f32_u32(vandq_u32(m.m, vreinterpretq_u32_f32(a.v)))}; }
+  static bool any(Mask m) { return vmaxvq_u32(m.m) != 0; }
 
   static F32 round(F32 a) { return (a + set1(kRound)) - set1(kRound); }
   static F32 pow2(F32 k) { return from_bits(vshlq_n_u32(bits(k + set1(kRound + 127.0f)), 23)); }
@@ -188,6 +190,8 @@ struct F64 {
     asm("" : "+w"(m.m));
     return {vbslq_f64(m.m, yes.v, no.v)};
   }
+  static F64 where(Mask m, F64 a) { return {vreinterpretq_f64_u64(vandq_u64(m.m, vreinterpretq_u64_f64(a.v)))}; }
+  static bool any(Mask m) { return vmaxvq_u32(vreinterpretq_u32_u64(m.m)) != 0; }
 
   static F64 round(F64 a) { return (a + set1(kRound)) - set1(kRound); }
   static F64 pow2(F64 k) { return from_bits(vshlq_n_u64(bits(k + set1(kRound + 1023.0)), 52)); }

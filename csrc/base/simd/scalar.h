@@ -59,6 +59,9 @@ struct Vec {
   SIXLOOP_HD static Mask eq(Vec a, Vec b) { return {a.v == b.v}; }
   SIXLOOP_HD static Mask is_nan(Vec a) { return {a.v != a.v}; }
   SIXLOOP_HD static Vec select(Mask m, Vec yes, Vec no) { return opaque(m.m) ? yes : no; }
+  // a, or 0 in the other lanes: where selecting costs three instructions (AVX2) this is one.
+  SIXLOOP_HD static Vec where(Mask m, Vec a) { return from_bits(m.m ? bits(a) : Bits{0}); }
+  SIXLOOP_HD static bool any(Mask m) { return m.m; }
 
   // The nearest whole number, ties to even. Exact for |a| < 2^(kMantissaBits - 1); larger values must not come.
   SIXLOOP_HD static Vec round(Vec a) {
