@@ -135,7 +135,7 @@ class Case:
         """Returns the calls that make a training step."""
         for network in self.networks.values():
             network.train()
-        optimizer = optim.SGD(lr=1e-4, momentum=0.9)
+        optimizer = optim.SGD(lr=0.0, momentum=0.9)  # why 0: see sixloop/bench/cases.py
         parameters = self.model.trainable_parameters()
         step = 0
 
@@ -147,7 +147,7 @@ class Case:
 
         def theirs(name: str) -> Callable[[], Any]:
             network, image = self.networks[name], self.images[name]
-            sgd = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
+            sgd = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
 
             def run() -> None:
                 sgd.zero_grad()

@@ -86,12 +86,19 @@ void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
   const int64_t blocks = ceil_div(p.o, mr);
   Buffer<T> weights(blocks * steps * mr);
   Buffer<int64_t> offsets(std::max<int64_t>(steps, 1));
-  for (int64_t s = 0; s < steps; ++s) {
-    const int64_t kh = s / row_steps;
-    const int64_t kw = s / p.c % win.kw;
-    offsets[s] = (s % p.c * planes.h + kh * win.dilation_h) * planes.w + kw * win.dilation_w;
-    for (int64_t o = 0; o < blocks * mr; ++o) {
-      weights[(o / mr * steps + s) * mr + o % mr] = o < p.o ? w[s * p.o + o] : T{0};
+  int64_t* offset = offsets.get();
+  for (int64_t kh = 0; kh < win.kh; ++kh) {
+    for (int64_t kw = 0; kw < win.kw; ++kw) {
+      const int64_t first = kh * win.dilation_h * planes.w + kw * win.dilation_w;
+      for (int64_t c = 0; c < p.c; ++c) *offset++ = first + c * planes.h * planes.w;
+    }
+  }
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t live = std::min(mr, p.o - block * mr);
+    T* to = weights.get() + block * steps * mr;
+    for (int64_t s = 0; s < steps; ++s, to += mr) {
+      const T* from = w + s * p.o + block * mr;
+      for (int64_t o = 0; o < mr; ++o) to[o] = o < live ? from[o] : T{0};
     }
   }
   const PaddedBias<T> bias(epilogue.bias, p.o, blocks * mr);

@@ -246,7 +246,7 @@ class _LeNet5:
                 turned = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
                 parameter.copy_(torch.from_numpy(np.ascontiguousarray(turned)))
         self.network = self.network.to(memory_format=layout)
-        self.sgd = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9)
+        self.sgd = torch.optim.SGD(self.network.parameters(), lr=0.0, momentum=0.9)  # as ours
 
     def loss(self) -> Any:
         self.sgd.zero_grad()
