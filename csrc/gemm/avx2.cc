@@ -25,7 +25,9 @@ void gemm_columns_f64_9x4__avx2(const GemmColumnsArgs<double>& s) { gemm_columns
 void gemm_pack_f32__avx2(const GemmPackArgs<float>& s) { gemm_pack<avx2::F32>(s); }
 void gemm_pack_f64__avx2(const GemmPackArgs<double>& s) { gemm_pack<avx2::F64>(s); }
 void gemm_vector_f32__avx2(const GemmVectorArgs<float>& s) { gemm_vector<avx2::F32>(s); }
+void gemm_vector_turned_f32__avx2(const GemmVectorArgs<float>& s) { gemm_vector_turned<avx2::F32>(s); }
 void gemm_vector_f64__avx2(const GemmVectorArgs<double>& s) { gemm_vector<avx2::F64>(s); }
+void gemm_vector_turned_f64__avx2(const GemmVectorArgs<double>& s) { gemm_vector_turned<avx2::F64>(s); }
 int64_t fma_peak_f32__avx2(int64_t rounds, float* sink) { return fma_rounds<avx2::F32, 12>(rounds, sink); }
 int64_t fma_peak_f64__avx2(int64_t rounds, double* sink) { return fma_rounds<avx2::F64, 12>(rounds, sink); }
 

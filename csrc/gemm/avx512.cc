@@ -27,7 +27,9 @@ void gemm_columns_f64_9x8__avx512(const GemmColumnsArgs<double>& s) { gemm_colum
 void gemm_pack_f32__avx512(const GemmPackArgs<float>& s) { gemm_pack<avx512::F32>(s); }
 void gemm_pack_f64__avx512(const GemmPackArgs<double>& s) { gemm_pack<avx512::F64>(s); }
 void gemm_vector_f32__avx512(const GemmVectorArgs<float>& s) { gemm_vector<avx512::F32>(s); }
+void gemm_vector_turned_f32__avx512(const GemmVectorArgs<float>& s) { gemm_vector_turned<avx512::F32>(s); }
 void gemm_vector_f64__avx512(const GemmVectorArgs<double>& s) { gemm_vector<avx512::F64>(s); }
+void gemm_vector_turned_f64__avx512(const GemmVectorArgs<double>& s) { gemm_vector_turned<avx512::F64>(s); }
 int64_t fma_peak_f32__avx512(int64_t rounds, float* sink) { return fma_rounds<avx512::F32, 12>(rounds, sink); }
 int64_t fma_peak_f64__avx512(int64_t rounds, double* sink) { return fma_rounds<avx512::F64, 12>(rounds, sink); }
 

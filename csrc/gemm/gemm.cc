@@ -49,17 +49,18 @@ void finish_rows(T* c, int64_t ld, int64_t rows, int64_t j, int64_t columns, con
   }
 }
 
-// C = A B for the few rows of a streamed B.
-template <class T>
+// C = A B for the few rows of a streamed B, which Turned has as [n, k].
+template <class Kind, class T>
 void gemm_few_rows(const Kernel& row, int64_t m, int64_t n, int64_t k, const T* a, const T* b,
                    const Epilogue<T>& epilogue, T* c) {
-  const auto kernel = function_of<GemmVector, T>(row);
+  constexpr bool kTurned = std::is_same_v<Kind, GemmVectorTurned>;
+  const auto kernel = function_of<Kind, T>(row);
   const int64_t tasks = std::clamp<int64_t>(n / kVectorColumns, 1, kTasks);
   const int64_t columns = ceil_div(ceil_div(n, tasks), 64) * 64;
   parallel_for(ceil_div(n, columns), [&](int64_t task) {
     const int64_t j = task * columns;
     const int64_t count = std::min(columns, n - j);
-    kernel({m, count, k, a, k, b + j, n, c + j, n});
+    kernel({m, count, k, a, k, kTurned ? b + j * k : b + j, kTurned ? k : n, c + j, n});
     finish_rows(c, n, m, j, count, epilogue);
   });
 }
@@ -104,6 +105,7 @@ Kernels GemmStrip::kernels() { return GemmRows::kernels(); }
 Kernels GemmColumns::kernels() { return GemmRows::kernels(); }
 Kernels GemmPack::kernels() { return GemmRows::kernels(); }
 Kernels GemmVector::kernels() { return GemmRows::kernels(); }
+Kernels GemmVectorTurned::kernels() { return GemmRows::kernels(); }
 Kernels FmaPeak::kernels() { return GemmRows::kernels(); }
 
 double measure_fma_peak(DType dtype) {
@@ -164,6 +166,7 @@ GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, bool transpose_a, bool trans
       return {GemmWay::panels, &select_tile<GemmPanel, T>(m, n)};
     }
     if (strips) return {GemmWay::strips, &strip};
+    if (transpose_b && m <= kVectorRows && k > 0) return {GemmWay::turned_vectors, &select_row<GemmVectorTurned, T>()};
     if (transpose_b && m <= kTurnedRows && n / 4 >= m && k > 0) {
       return {GemmWay::turned_rows, &select_tile<GemmRows, T>(n, m)};
     }
@@ -195,6 +198,7 @@ int64_t gemm_scratch(int64_t m, int64_t n, int64_t k, bool transpose_a, bool tra
       case GemmWay::turned_rows:
         return buffer_bytes<T>(n * m) + RowsCut<T>(n, right(m, k, true), false).scratch();
       case GemmWay::vectors:
+      case GemmWay::turned_vectors:
         return 0;
       case GemmWay::rows:
         return RowsCut<T>(m, right(n, k, transpose_b), far_rows<T>(k, n)).scratch();
@@ -206,7 +210,8 @@ int64_t gemm_scratch(int64_t m, int64_t n, int64_t k, bool transpose_a, bool tra
 const char* name_of(GemmWay way) {
   constexpr const char* kNames[] = {
       "packed panels",      "product by strips",        "product by strips, left matrix turned",
-      "transposed product", "rows of the right matrix", "pointers to rows"};
+      "transposed product", "rows of the right matrix", "columns of the right matrix",
+      "pointers to rows"};
   return kNames[static_cast<int>(way)];
 }
 
@@ -260,7 +265,9 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
     } else if (plan.way == GemmWay::turned_rows) {
       gemm_turned(m, n, k, left, b.data<T>(), epilogue, out);
     } else if (plan.way == GemmWay::vectors) {
-      gemm_few_rows(*plan.kernel, m, n, k, left, b.data<T>(), epilogue, out);
+      gemm_few_rows<GemmVector>(*plan.kernel, m, n, k, left, b.data<T>(), epilogue, out);
+    } else if (plan.way == GemmWay::turned_vectors) {
+      gemm_few_rows<GemmVectorTurned>(*plan.kernel, m, n, k, left, b.data<T>(), epilogue, out);
     } else {
       gemm_rows_loops(m, right, epilogue, far_rows<T>(lda, n),
                       [&](int64_t row, int64_t count, int64_t, const T** rows, T** outs) {

@@ -14,7 +14,7 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
             Activation activation);
 
 // How a product is done: by shape alone.
-enum class GemmWay { panels, strips, turned_strips, turned_rows, vectors, rows };
+enum class GemmWay { panels, strips, turned_strips, turned_rows, vectors, turned_vectors, rows };
 struct GemmPlan {
   GemmWay way;
   const Kernel* kernel;

@@ -156,6 +156,14 @@ struct GemmVector {
   static Kernels kernels();
 };
 
+// The same for a B that lies as [columns, steps]: b[j * ldb + k].
+struct GemmVectorTurned {
+  static constexpr const char* name = "gemm_vector_turned";
+  template <class T>
+  using Fn = void(const GemmVectorArgs<T>&);
+  static Kernels kernels();
+};
+
 // The most that the arithmetic units do: `rounds` rounds of independent fused multiply-adds of whole vectors, more than
 // the units have under way at a time. Returns their number of floating-point operations; *sink keeps the compiler from
 // dropping them.

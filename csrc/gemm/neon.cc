@@ -35,7 +35,9 @@ void gemm_columns_f64_12x4__neon(const GemmColumnsArgs<double>& s) { gemm_column
 void gemm_pack_f32__neon(const GemmPackArgs<float>& s) { gemm_pack<neon::F32>(s); }
 void gemm_pack_f64__neon(const GemmPackArgs<double>& s) { gemm_pack<neon::F64>(s); }
 void gemm_vector_f32__neon(const GemmVectorArgs<float>& s) { gemm_vector<neon::F32>(s); }
+void gemm_vector_turned_f32__neon(const GemmVectorArgs<float>& s) { gemm_vector_turned<neon::F32>(s); }
 void gemm_vector_f64__neon(const GemmVectorArgs<double>& s) { gemm_vector<neon::F64>(s); }
+void gemm_vector_turned_f64__neon(const GemmVectorArgs<double>& s) { gemm_vector_turned<neon::F64>(s); }
 int64_t fma_peak_f32__neon(int64_t rounds, float* sink) { return fma_rounds<neon::F32, 24>(rounds, sink); }
 int64_t fma_peak_f64__neon(int64_t rounds, double* sink) { return fma_rounds<neon::F64, 24>(rounds, sink); }
 

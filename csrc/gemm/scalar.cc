@@ -19,7 +19,9 @@ void gemm_columns_f64_4x4__scalar(const GemmColumnsArgs<double>& s) { gemm_colum
 void gemm_pack_f32__scalar(const GemmPackArgs<float>& s) { gemm_pack<scalar::F32>(s); }
 void gemm_pack_f64__scalar(const GemmPackArgs<double>& s) { gemm_pack<scalar::F64>(s); }
 void gemm_vector_f32__scalar(const GemmVectorArgs<float>& s) { gemm_vector<scalar::F32>(s); }
+void gemm_vector_turned_f32__scalar(const GemmVectorArgs<float>& s) { gemm_vector_turned<scalar::F32>(s); }
 void gemm_vector_f64__scalar(const GemmVectorArgs<double>& s) { gemm_vector<scalar::F64>(s); }
+void gemm_vector_turned_f64__scalar(const GemmVectorArgs<double>& s) { gemm_vector_turned<scalar::F64>(s); }
 int64_t fma_peak_f32__scalar(int64_t rounds, float* sink) { return fma_rounds<scalar::F32, 12>(rounds, sink); }
 int64_t fma_peak_f64__scalar(int64_t rounds, double* sink) { return fma_rounds<scalar::F64, 12>(rounds, sink); }
 

@@ -67,6 +67,23 @@ struct F32 {
   static F32 select(Mask m, F32 yes, F32 no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
   static F32 where(Mask m, F32 a) { return {_mm256_and_ps(m.m, a.v)}; }
   static bool any(Mask m) { return _mm256_movemask_ps(m.m) != 0; }
+  static void transpose(F32 (&rows)[8]) {
+    __m256 pairs[8], fours[8];
+    for (int i = 0; i < 8; i += 2) {
+      pairs[i] = _mm256_unpacklo_ps(rows[i].v, rows[i + 1].v);
+      pairs[i + 1] = _mm256_unpackhi_ps(rows[i].v, rows[i + 1].v);
+    }
+    for (int i = 0; i < 8; i += 4) {
+      for (int j = 0; j < 2; ++j) {
+        fours[i + 2 * j] = _mm256_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0x44);
+        fours[i + 2 * j + 1] = _mm256_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0xee);
+      }
+    }
+    for (int i = 0; i < 4; ++i) {
+      rows[i].v = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
+      rows[i + 4].v = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+    }
+  }
 
   static F32 round(F32 a) { return (a + set1(kRound)) - set1(kRound); }
   static F32 pow2(F32 k) { return from_bits(_mm256_slli_epi32(bits(k + set1(kRound + 127.0f)), 23)); }
@@ -150,6 +167,17 @@ struct F64 {
   static F64 select(Mask m, F64 yes, F64 no) { return {_mm256_blendv_pd(no.v, yes.v, m.m)}; }
   static F64 where(Mask m, F64 a) { return {_mm256_and_pd(m.m, a.v)}; }
   static bool any(Mask m) { return _mm256_movemask_pd(m.m) != 0; }
+  static void transpose(F64 (&rows)[4]) {
+    __m256d pairs[4];
+    for (int i = 0; i < 4; i += 2) {
+      pairs[i] = _mm256_unpacklo_pd(rows[i].v, rows[i + 1].v);
+      pairs[i + 1] = _mm256_unpackhi_pd(rows[i].v, rows[i + 1].v);
+    }
+    for (int i = 0; i < 2; ++i) {
+      rows[i].v = _mm256_permute2f128_pd(pairs[i], pairs[i + 2], 0x20);
+      rows[i + 2].v = _mm256_permute2f128_pd(pairs[i], pairs[i + 2], 0x31);
+    }
+  }
 
   static F64 round(F64 a) { return (a + set1(kRound)) - set1(kRound); }
   static F64 pow2(F64 k) { return from_bits(_mm256_slli_epi64(bits(k + set1(kRound + 1023.0)), 52)); }

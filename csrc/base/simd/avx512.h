@@ -71,6 +71,30 @@ struct F32 {
   static F32 select(Mask m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
   static F32 where(Mask m, F32 a) { return {_mm512_maskz_mov_ps(m.m, a.v)}; }
   static bool any(Mask m) { return m.m != 0; }
+  static void transpose(F32 (&rows)[16]) {
+    __m512 pairs[16], fours[16], eights[16];
+    for (int i = 0; i < 16; i += 2) {
+      pairs[i] = _mm512_unpacklo_ps(rows[i].v, rows[i + 1].v);
+      pairs[i + 1] = _mm512_unpackhi_ps(rows[i].v, rows[i + 1].v);
+    }
+    for (int i = 0; i < 16; i += 4) {
+      for (int j = 0; j < 2; ++j) {
+        fours[i + 2 * j] = _mm512_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0x44);
+        fours[i + 2 * j + 1] = _mm512_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0xee);
+      }
+    }
+    // Quarters of a register that stand for four lanes each.
+    for (int i = 0; i < 16; i += 8) {
+      for (int j = 0; j < 4; ++j) {
+        eights[i + j] = _mm512_shuffle_f32x4(fours[i + j], fours[i + j + 4], 0x88);
+        eights[i + j + 4] = _mm512_shuffle_f32x4(fours[i + j], fours[i + j + 4], 0xdd);
+      }
+    }
+    for (int i = 0; i < 8; ++i) {
+      rows[i].v = _mm512_shuffle_f32x4(eights[i], eights[i + 8], 0x88);
+      rows[i + 8].v = _mm512_shuffle_f32x4(eights[i], eights[i + 8], 0xdd);
+    }
+  }
 
   static F32 round(F32 a) { return (a + set1(kRound)) - set1(kRound); }
   static F32 pow2(F32 k) { return from_bits(_mm512_slli_epi32(bits(k + set1(kRound + 127.0f)), 23)); }
@@ -147,6 +171,23 @@ struct F64 {
   static F64 select(Mask m, F64 yes, F64 no) { return {_mm512_mask_blend_pd(m.m, no.v, yes.v)}; }
   static F64 where(Mask m, F64 a) { return {_mm512_maskz_mov_pd(m.m, a.v)}; }
   static bool any(Mask m) { return m.m != 0; }
+  static void transpose(F64 (&rows)[8]) {
+    __m512d pairs[8], fours[8];
+    for (int i = 0; i < 8; i += 2) {
+      pairs[i] = _mm512_unpacklo_pd(rows[i].v, rows[i + 1].v);
+      pairs[i + 1] = _mm512_unpackhi_pd(rows[i].v, rows[i + 1].v);
+    }
+    for (int i = 0; i < 8; i += 4) {
+      for (int j = 0; j < 2; ++j) {
+        fours[i + j] = _mm512_shuffle_f64x2(pairs[i + j], pairs[i + j + 2], 0x88);
+        fours[i + j + 2] = _mm512_shuffle_f64x2(pairs[i + j], pairs[i + j + 2], 0xdd);
+      }
+    }
+    for (int i = 0; i < 4; ++i) {
+      rows[i].v = _mm512_shuffle_f64x2(fours[i], fours[i + 4], 0x88);
+      rows[i + 4].v = _mm512_shuffle_f64x2(fours[i], fours[i + 4], 0xdd);
+    }
+  }
 
   static F64 round(F64 a) { return (a + set1(kRound)) - set1(kRound); }
   static F64 pow2(F64 k) { return from_bits(_mm512_slli_epi64(bits(k + set1(kRound + 1023.0)), 52)); }

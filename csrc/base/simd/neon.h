@@ -98,6 +98,14 @@ struct F32 {
   }
   static F32 where(Mask m, F32 a) { return {vreinterpretq_f32_u32(vandq_u32(m.m, vreinterpretq_u32_f32(a.v)))}; }
   static bool any(Mask m) { return vmaxvq_u32(m.m) != 0; }
+  static void transpose(F32 (&rows)[4]) {
+    const float32x4_t low_02 = vzip1q_f32(rows[0].v, rows[2].v), high_02 = vzip2q_f32(rows[0].v, rows[2].v);
+    const float32x4_t low_13 = vzip1q_f32(rows[1].v, rows[3].v), high_13 = vzip2q_f32(rows[1].v, rows[3].v);
+    rows[0].v = vzip1q_f32(low_02, low_13);
+    rows[1].v = vzip2q_f32(low_02, low_13);
+    rows[2].v = vzip1q_f32(high_02, high_13);
+    rows[3].v = vzip2q_f32(high_02, high_13);
+  }
 
   static F32 round(F32 a) { return (a + set1(kRound)) - set1(kRound); }
   static F32 pow2(F32 k) { return from_bits(vshlq_n_u32(bits(k + set1(kRound + 127.0f)), 23)); }
@@ -192,6 +200,11 @@ struct F64 {
   }
   static F64 where(Mask m, F64 a) { return {vreinterpretq_f64_u64(vandq_u64(m.m, vreinterpretq_u64_f64(a.v)))}; }
   static bool any(Mask m) { return vmaxvq_u32(vreinterpretq_u32_u64(m.m)) != 0; }
+  static void transpose(F64 (&rows)[2]) {
+    const float64x2_t first = vzip1q_f64(rows[0].v, rows[1].v);
+    rows[1].v = vzip2q_f64(rows[0].v, rows[1].v);
+    rows[0].v = first;
+  }
 
   static F64 round(F64 a) { return (a + set1(kRound)) - set1(kRound); }
   static F64 pow2(F64 k) { return from_bits(vshlq_n_u64(bits(k + set1(kRound + 1023.0)), 52)); }

@@ -62,6 +62,8 @@ struct Vec {
   // a, or 0 in the other lanes: where selecting costs three instructions (AVX2) this is one.
   SIXLOOP_HD static Vec where(Mask m, Vec a) { return from_bits(m.m ? bits(a) : Bits{0}); }
   SIXLOOP_HD static bool any(Mask m) { return m.m; }
+  // Lane j of rows[i] changes places with lane i of rows[j].
+  SIXLOOP_HD static void transpose(Vec (&)[1]) {}
 
   // The nearest whole number, ties to even. Exact for |a| < 2^(kMantissaBits - 1); larger values must not come.
   SIXLOOP_HD static Vec round(Vec a) {
