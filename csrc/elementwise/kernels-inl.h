@@ -38,8 +38,8 @@ struct Identity {
 template <class V>
 struct Relu {
   SIXLOOP_HD static V value(V x, V) { return V::max(V::zero(), x); }
-  SIXLOOP_HD static V gradient(V dy, V x, V) { return V::select(V::lt(V::zero(), x), dy, V::zero()); }
-  SIXLOOP_HD static V gradient_of(V dy, V y) { return V::select(V::lt(V::zero(), y), dy, V::zero()); }
+  SIXLOOP_HD static V gradient(V dy, V x, V) { return V::where(V::lt(V::zero(), x), dy); }
+  SIXLOOP_HD static V gradient_of(V dy, V y) { return V::where(V::lt(V::zero(), y), dy); }
 };
 
 template <class V>
@@ -97,7 +97,7 @@ struct Softplus {
 
 template <class V>
 struct Step {
-  SIXLOOP_HD static V value(V x, V) { return V::select(V::lt(V::zero(), x), V::set1(1), V::zero()); }
+  SIXLOOP_HD static V value(V x, V) { return V::where(V::lt(V::zero(), x), V::set1(1)); }
   SIXLOOP_HD static V gradient(V, V, V) { return V::zero(); }
   SIXLOOP_HD static V gradient_of(V, V) { return V::zero(); }
 };
@@ -106,7 +106,7 @@ template <class V>
 struct Ramp {
   SIXLOOP_HD static V value(V x, V) { return V::min(V::set1(1), V::max(V::zero(), x)); }
   SIXLOOP_HD static V gradient(V dy, V x, V) {
-    return V::select(V::lt(V::zero(), x) & V::lt(x, V::set1(1)), dy, V::zero());
+    return V::where(V::lt(V::zero(), x) & V::lt(x, V::set1(1)), dy);
   }
   SIXLOOP_HD static V gradient_of(V dy, V y) { return gradient(dy, y, V::zero()); }
 };

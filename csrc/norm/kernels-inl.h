@@ -56,7 +56,7 @@ void batch_normalize(const T* x, T* y, int64_t rows, int64_t channels, const T* 
 template <class V, class Lanes, class T = typename V::T>
 V through_relu(Lanes lanes, const BatchRelu<T>& relu, int64_t i, V dy, V d) {
   const V y = V::fma(d, lanes.load(relu.scale + i), lanes.load(relu.shift + i));
-  return V::select(V::lt(V::zero(), y), dy, V::zero());
+  return V::where(V::lt(V::zero(), y), dy);
 }
 
 template <class V, bool kRelu, class T = typename V::T>

@@ -39,6 +39,34 @@ SIXLOOP_HD inline Cover covering(Cover cells, int64_t stride, int64_t before, in
   return {first_at_least(cells.begin + before - k + 1, stride),
           smaller((cells.end - 1 + before) / stride + 1, outputs)};
 }
+// covering() of one cell after the other, from 0 on, without its divisions.
+class CoveringWalk {
+ public:
+  CoveringWalk(int64_t stride, int64_t before, int64_t k, int64_t outputs)
+      : stride_(stride),
+        outputs_(outputs),
+        begin_(first_at_least(before - k + 1, stride)),
+        end_(before / stride + 1),
+        begin_stays_(k > before ? k - before : stride - (before - k) % stride),
+        end_stays_(stride - before % stride) {}
+
+  Cover cover() const { return {begin_, smaller(end_, outputs_)}; }
+  void next() {
+    if (--begin_stays_ == 0) {
+      ++begin_;
+      begin_stays_ = stride_;
+    }
+    if (--end_stays_ == 0) {
+      ++end_;
+      end_stays_ = stride_;
+    }
+  }
+
+ private:
+  int64_t stride_, outputs_;
+  int64_t begin_, end_;
+  int64_t begin_stays_, end_stays_;  // for so many cells
+};
 // The outputs [begin, end) whose windows lie inside [0, n) as a whole.
 inline Cover interior(int64_t stride, int64_t before, int64_t k, int64_t n, int64_t outputs) {
   const int64_t begin = smaller(first_at_least(before, stride), outputs);
@@ -295,7 +323,7 @@ void max_grad_tiles(const PoolGradArgs<T>& a, int64_t image, Cover unit) {
         V number = V::zero();
         for (int64_t r = 0; r < kh; ++r) {
           for (int64_t s = 0; s < kw; ++s) {
-            lanes.store(V::select(V::eq(index, number), g, V::zero()), dx + c + r * row_pitch + s * a.c);
+            lanes.store(V::where(V::eq(index, number), g), dx + c + r * row_pitch + s * a.c);
             number = number + V::set1(1);
           }
         }
@@ -354,8 +382,9 @@ void gather_windows(const PoolGradArgs<T>& a, int64_t image, Cover unit, Cover w
   for (int64_t h = unit.begin; h < unit.end; ++h) {
     const Cover rows = covering({h, h + 1}, window.stride_h, window.pad_top, window.kh, a.oh);
     T* dx_row = a.dx + (image * a.h + h) * a.w * a.c;
-    for (int64_t w = 0; w < a.w; ++w) {
-      const Cover cols = covering({w, w + 1}, window.stride_w, window.pad_left, window.kw, a.ow);
+    CoveringWalk walk(window.stride_w, window.pad_left, window.kw, a.ow);
+    for (int64_t w = 0; w < a.w; ++w, walk.next()) {
+      const Cover cols = walk.cover();
       const bool whole = w * a.c + reach <= a.w * a.c &&
                          (!kMax || dy_image + ((rows.end - 1) * a.ow + cols.end - 1) * a.c + reach <= dy_end);
       for_vectors<V, 4>(a.c, whole, [&]<int M>(auto lanes, int64_t c) {
@@ -369,7 +398,7 @@ void gather_windows(const PoolGradArgs<T>& a, int64_t image, Cover unit, Cover w
             const T* dy = dy_image + i * out_pitch + j * a.c + c;
             for (int m = 0; m < M; ++m) {
               V part = load_numbers<V>(lanes, from + m * V::N);
-              if constexpr (kMax) part = V::select(V::eq(part, number), lanes.load(dy + m * V::N), V::zero());
+              if constexpr (kMax) part = V::where(V::eq(part, number), lanes.load(dy + m * V::N));
               sum[m] = sum[m] + part;
             }
           }
