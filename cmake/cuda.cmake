@@ -49,7 +49,7 @@ function(sixloop_cuda_sources target)
   if(SIXLOOP_WITH_CUDA STREQUAL "EMULATE")
     # `#pragma unroll` is nvcc's.
     set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas)
-    target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/simt/simt.cc)
+    target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/simt/simt.cc ${PROJECT_SOURCE_DIR}/tests/simt/ptx.cc)
     target_include_directories(${target} BEFORE PUBLIC ${PROJECT_SOURCE_DIR}/tests/simt/include)
     return()
   endif()

@@ -10,7 +10,8 @@
 //
 // Work is queued and runs when somebody waits for it: a host that forgets to wait reads what was there before. All
 // streams share one queue, in the order of the calls, which is one of the orders that CUDA permits.
-#include <cuda_runtime.h>
+#include "simt.h"
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -61,7 +62,7 @@ size_t environment_number(const char* name, size_t otherwise) {
   return text != nullptr && *text != 0 ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-std::string place(const Location& where) { return std::string(where.file_name()) + ":" + std::to_string(where.line()); }
+using simt::place;
 
 // --- Fibers.
 
@@ -119,6 +120,10 @@ struct Fiber {
   Collective waits = Collective::none;
   unsigned mask = 0;
   Location where;
+  // Of the warp's operation that it waits for, and of the condition.
+  void (*run)(void* const*) = nullptr;
+  bool (*condition)(const void*) = nullptr;
+  const char* what = nullptr;
   alignas(16) unsigned char brought[16];
   alignas(16) unsigned char received[16];
 };
@@ -129,6 +134,7 @@ struct Block {
   const std::function<void()>* body = nullptr;
   std::string failure;
   void* shared = nullptr;
+  size_t shared_bytes = 0;
 #if defined(__x86_64__)
   void* scheduler_sp = nullptr;
 #else
@@ -206,13 +212,6 @@ void resume(Fiber& fiber) {
   finish_switch(block.scheduler_fake_stack, nullptr, nullptr);
 }
 
-// message() makes the text, of which nothing may stay on the fiber's stack: it is left for ever.
-template <class Message>
-[[noreturn]] void fail_in_fiber(const Message& message) {
-  block.failure = message();
-  for (;;) leave(false);  // the scheduler never comes back
-}
-
 void wait(Collective kind, unsigned mask, const Location& where) {
   if (block.running == nullptr) simt::broken("a barrier or shuffle outside of a kernel at " + place(where));
   block.running->waits = kind;
@@ -223,7 +222,7 @@ void wait(Collective kind, unsigned mask, const Location& where) {
 
 bool same_place(const Fiber& a, const Fiber& b) {
   return a.waits == b.waits && a.mask == b.mask && a.where.line() == b.where.line() &&
-         std::strcmp(a.where.file_name(), b.where.file_name()) == 0;
+         (a.where.file_name() == b.where.file_name() || std::strcmp(a.where.file_name(), b.where.file_name()) == 0);
 }
 
 std::string thread_name(const Fiber& fiber) {
@@ -232,21 +231,27 @@ std::string thread_name(const Fiber& fiber) {
 }
 
 std::string states() {
-  constexpr const char* kNames[] = {"runs", "__syncthreads", "__syncwarp", "a shuffle", "a vote"};
+  constexpr const char* kNames[] = {"runs",      "__syncthreads", "__syncwarp",
+                                    "a shuffle", "a vote",        "a warp's instruction"};
   std::map<std::string, int> count;
   for (const Fiber& fiber : block.fibers) {
-    ++count[fiber.done
-                ? "have returned"
-                : std::string("wait for ") + kNames[static_cast<int>(fiber.waits)] + " at " + place(fiber.where)];
+    const char* what = fiber.waits == Collective::condition ? fiber.what : kNames[static_cast<int>(fiber.waits)];
+    ++count[fiber.done ? "have returned" : std::string("wait for ") + what + " at " + place(fiber.where)];
   }
   std::string text;
   for (const auto& [what, n] : count) text += (text.empty() ? "" : ", ") + std::to_string(n) + " " + what;
   return text;
 }
 
-// Lets go the threads whose partners have all come. Returns whether there were any.
+// Lets go the threads whose partners have all come, or whose condition holds. Returns whether there were any.
 bool release() {
   bool any = false;
+  for (Fiber& fiber : block.fibers) {
+    if (!fiber.done && fiber.waits == Collective::condition && fiber.condition(&fiber.brought)) {
+      fiber.waits = Collective::none;
+      any = true;
+    }
+  }
   const int threads = static_cast<int>(block.fibers.size());
   const bool barrier = std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) {
     return !fiber.done && same_place(fiber, block.fibers[0]);
@@ -258,7 +263,10 @@ bool release() {
   for (int first = 0; first < threads; first += kWarp) {
     for (int i = 0; i < kWarp && first + i < threads; ++i) {
       Fiber& fiber = block.fibers[static_cast<size_t>(first + i)];
-      if (fiber.done || fiber.waits == Collective::none || fiber.waits == Collective::block_barrier) continue;
+      if (fiber.done || fiber.waits == Collective::none || fiber.waits == Collective::block_barrier ||
+          fiber.waits == Collective::condition) {
+        continue;
+      }
       const unsigned mask = fiber.mask;
       bool complete = (mask >> i & 1u) != 0;
       for (int lane = 0; lane < kWarp && complete; ++lane) {
@@ -267,6 +275,13 @@ bool release() {
                    same_place(fiber, block.fibers[static_cast<size_t>(first + lane)]);
       }
       if (!complete) continue;
+      if (fiber.waits == Collective::operation) {
+        void* brought[kWarp];
+        for (int lane = 0; lane < kWarp; ++lane) {
+          std::memcpy(&brought[lane], block.fibers[static_cast<size_t>(first + lane)].brought, sizeof(void*));
+        }
+        fiber.run(brought);
+      }
       for (int lane = 0; lane < kWarp; ++lane) {
         if ((mask >> lane & 1u) == 0) continue;
         Fiber& other = block.fibers[static_cast<size_t>(first + lane)];
@@ -301,7 +316,14 @@ void run_block(uint64_t seed, uint64_t& random) {
     }
     if (ready.empty()) {
       if (std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) { return fiber.done; })) return;
-      if (!release()) {
+      bool released;
+      try {
+        released = release();
+      } catch (const simt::Fault& fault) {
+        block.failure = fault.what;
+        return;
+      }
+      if (!released) {
         block.failure = "divergent barrier or deadlock: " + states();
         return;
       }
@@ -353,9 +375,12 @@ void run_kernel(const char* name, dim3 grid, dim3 threads, size_t shared_bytes, 
     if (posix_memalign(&shared, 128, shared_bytes) != 0) simt::broken("no memory for a block");
     std::memset(shared, 0xff, shared_bytes);
     block.shared = shared;
+    block.shared_bytes = shared_bytes;
     for (Fiber& fiber : block.fibers) prepare(fiber);
     block.failure.clear();
+    simt::begin_block(block.fibers.size());
     run_block(seed, random);
+    if (block.failure.empty()) block.failure = simt::end_block();
     std::free(shared);
     block.shared = nullptr;
     if (!block.failure.empty()) {
@@ -548,12 +573,12 @@ Lane meet(Collective kind, unsigned mask, const void* value, size_t bytes, const
   const auto index = static_cast<int>(block.running - block.fibers.data());
   const int lane = index % kWarp, first = index - lane;
   if ((mask >> lane & 1u) == 0)
-    fail_in_fiber([&] { return "the mask at " + place(where) + " does not name the calling lane"; });
+    simt::fail([&] { return "the mask at " + place(where) + " does not name the calling lane"; });
   for (int other = 0; other < kWarp; ++other) {
     if ((mask >> other & 1u) == 0) continue;
     const auto i = static_cast<size_t>(first + other);
     if (i >= block.fibers.size() || block.fibers[i].done) {
-      fail_in_fiber([&] {
+      simt::fail([&] {
         return "the mask at " + place(where) + " names lane " + std::to_string(other) + ", which has returned";
       });
     }
@@ -565,7 +590,7 @@ Lane meet(Collective kind, unsigned mask, const void* value, size_t bytes, const
 
 const void* exchanged(const Lane& me, int lane, const Location& where) {
   if (lane < 0 || lane >= kWarp || (me.mask >> lane & 1u) == 0) {
-    fail_in_fiber([&] {
+    simt::fail([&] {
       return thread_name(*block.running) + " reads lane " + std::to_string(lane) + " at " + place(where) +
              ", which the mask does not name";
     });
@@ -575,6 +600,32 @@ const void* exchanged(const Lane& me, int lane, const Location& where) {
 }
 
 void* shared_memory() { return block.shared; }
+
+std::string place(const Location& where) { return std::string(where.file_name()) + ":" + std::to_string(where.line()); }
+
+size_t thread_index() { return static_cast<size_t>(block.running - block.fibers.data()); }
+char* shared_begin() { return static_cast<char*>(block.shared); }
+size_t shared_size() { return block.shared_bytes; }
+
+std::string& failure() { return block.failure; }
+void abandon() {
+  for (;;) leave(false);  // the scheduler never comes back
+}
+
+void warp_operation(void (*run)(void* const* lanes), void* brought, const Location& where) {
+  if (block.running == nullptr) broken("a warp's instruction outside of a kernel at " + place(where));
+  block.running->run = run;
+  meet(Collective::operation, 0xffffffffu, &brought, sizeof brought, where);
+}
+
+void wait_until(bool (*condition)(const void*), const void* argument, size_t bytes, const char* name,
+                const Location& where) {
+  if (condition(argument)) return;
+  block.running->condition = condition;
+  block.running->what = name;
+  std::memcpy(block.running->brought, argument, bytes);
+  wait(Collective::condition, 0, where);
+}
 
 cudaError_t set_attribute(const void* kernel, cudaFuncAttribute, int value) {
   const Lock lock(mutex);

@@ -85,7 +85,7 @@ using Location = std::source_location;
 // the call that finds it.
 [[noreturn]] void broken(const std::string& what);
 
-enum class Collective : uint8_t { none, block_barrier, warp_barrier, shuffle, ballot };
+enum class Collective : uint8_t { none, block_barrier, warp_barrier, shuffle, ballot, operation, condition };
 
 struct Lane {
   unsigned mask;
