@@ -48,7 +48,7 @@ function(sixloop_cuda_sources target)
   target_compile_definitions(${target} PUBLIC SIXLOOP_HAS_CUDA)
   if(SIXLOOP_WITH_CUDA STREQUAL "EMULATE")
     # `#pragma unroll` is nvcc's.
-    set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas)
+    set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-Wno-unknown-pragmas;-Wno-psabi")
     target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/simt/simt.cc ${PROJECT_SOURCE_DIR}/tests/simt/ptx.cc)
     target_include_directories(${target} BEFORE PUBLIC ${PROJECT_SOURCE_DIR}/tests/simt/include)
     return()

@@ -246,12 +246,6 @@ std::string states() {
 // Lets go the threads whose partners have all come, or whose condition holds. Returns whether there were any.
 bool release() {
   bool any = false;
-  for (Fiber& fiber : block.fibers) {
-    if (!fiber.done && fiber.waits == Collective::condition && fiber.condition(&fiber.brought)) {
-      fiber.waits = Collective::none;
-      any = true;
-    }
-  }
   const int threads = static_cast<int>(block.fibers.size());
   const bool barrier = std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) {
     return !fiber.done && same_place(fiber, block.fibers[0]);
@@ -288,6 +282,13 @@ bool release() {
         std::memcpy(other.received, other.brought, sizeof other.received);
         other.waits = Collective::none;
       }
+      any = true;
+    }
+  }
+  if (any) return true;
+  for (Fiber& fiber : block.fibers) {
+    if (!fiber.done && fiber.waits == Collective::condition && fiber.condition(&fiber.brought)) {
+      fiber.waits = Collective::none;
       any = true;
     }
   }
@@ -370,9 +371,12 @@ void run_kernel(const char* name, dim3 grid, dim3 threads, size_t shared_bytes, 
   for (const uint64_t i : order) {
     blockIdx = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                 static_cast<unsigned>(i / grid.x / grid.y)};
-    // Of exactly this size, so that AddressSanitizer's zone begins right after it.
-    void* shared = nullptr;
-    if (posix_memalign(&shared, 128, shared_bytes) != 0) simt::broken("no memory for a block");
+    // Ends where AddressSanitizer's zone begins, and is aligned to no more than what shared_memory() promises.
+    constexpr size_t kSharedAlignment = 128;
+    void* allocated = nullptr;
+    if (posix_memalign(&allocated, 1024, kSharedAlignment + shared_bytes) != 0) simt::broken("no memory for a block");
+    poison(allocated, kSharedAlignment);
+    void* const shared = static_cast<char*>(allocated) + kSharedAlignment;
     std::memset(shared, 0xff, shared_bytes);
     block.shared = shared;
     block.shared_bytes = shared_bytes;
@@ -381,7 +385,7 @@ void run_kernel(const char* name, dim3 grid, dim3 threads, size_t shared_bytes, 
     simt::begin_block(block.fibers.size());
     run_block(seed, random);
     if (block.failure.empty()) block.failure = simt::end_block();
-    std::free(shared);
+    std::free(allocated);
     block.shared = nullptr;
     if (!block.failure.empty()) {
       simt::broken(std::string("kernel ") + name + ", block (" + std::to_string(blockIdx.x) + ", " +
@@ -620,7 +624,6 @@ void warp_operation(void (*run)(void* const* lanes), void* brought, const Locati
 
 void wait_until(bool (*condition)(const void*), const void* argument, size_t bytes, const char* name,
                 const Location& where) {
-  if (condition(argument)) return;
   block.running->condition = condition;
   block.running->what = name;
   std::memcpy(block.running->brought, argument, bytes);

@@ -32,8 +32,8 @@ struct Fault {
 // they go on.
 void warp_operation(void (*run)(void* const* lanes), void* brought, const Location& where);
 
-// Waits until condition(argument) holds, for an argument of at most 16 bytes. `name` is what the error says if that can
-// never be.
+// Waits until condition(argument) holds, for an argument of at most 16 bytes; it is asked when no thread can go on.
+// `name` is what the error says if it never holds.
 void wait_until(bool (*condition)(const void*), const void* argument, size_t bytes, const char* name,
                 const Location& where);
 
