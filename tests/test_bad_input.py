@@ -81,6 +81,7 @@ CALLS: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {
     "bias_add": ([X, ones(4)], {}, (0, 1)),
     "bias_grad": ([X], {}, (0,)),
     "scale": ([X, 2.0], {}, (0,)),
+    "cast": ([X, "float64"], {}, (0,)),
     "zero_pad2d": ([X, 1], {}, (0,)),
     "crop2d": ([X, 1], {}, (0,)),
     "split": ([X, [1, 3]], {}, (0,)),
@@ -186,7 +187,13 @@ def test_mixed_dtypes(name):
 def test_wrong_shapes(name, place):
     """Every op with each array replaced by one of every rank and one of other sizes."""
     good = CALLS[name][0][place]
-    any_shape = set(reference.ACTIVATIONS) | {"activation", "scale", "dropout", "dropout_grad"}
+    any_shape = set(reference.ACTIVATIONS) | {
+        "activation",
+        "scale",
+        "cast",
+        "dropout",
+        "dropout_grad",
+    }
     for rank in range(7):
         bad = ones(*[2, 3, 4, 5, 2, 3][:rank])
         if rank == good.ndim:

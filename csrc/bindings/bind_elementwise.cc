@@ -65,6 +65,16 @@ void bind_elementwise(py::module_& m) {
     return call.run([&] { return scale(tx, factor); });
   });
 
+  m.def("cast", [](const py::object& x, const py::object& dtype) {
+    Call call("cast", Devices::all);
+    const Tensor tx = call.array("x", x);
+    const DType target = parse_dtype("cast", dtype);
+    const Tensor y = Call::without_gil([&] { return cast(tx, target); });
+    // The array itself, not a view of it that can be written to.
+    const bool itself = tx.dtype() == target && (py::isinstance<py::array>(x) || py::isinstance<Tensor>(x));
+    return itself ? x : call.wrap(y);
+  });
+
   // `name` is a function's and the tag of its errors; alpha is None where the function has none.
   m.def("activate", [](const char* name, const py::object& x, const py::object& alpha) {
     Call call(name, Devices::all);

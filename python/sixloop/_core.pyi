@@ -17,8 +17,8 @@ class Tensor:
     def shape(self) -> tuple[Any, ...]:
         """Extents, a tuple of int."""
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """NumPy's dtype."""
+    def dtype(self) -> Any:
+        """NumPy's dtype; of bfloat16, which NumPy has not, the name "bfloat16"."""
     @property
     def device(self) -> str:
         """Where the memory lies: "cpu" or "cuda"."""
@@ -33,7 +33,8 @@ class Tensor:
         """Bytes of the elements."""
     def numpy(self) -> NDArray[Any]:
         """A writable NumPy view of the same memory, which it keeps alive; a copy where the tensor
-        is on cuda."""
+        is on cuda. Of bfloat16 an array of ml_dtypes' where that package is there, else a
+        TypeError: use ops.cast."""
     def to(self, device: str) -> Tensor:
         """The tensor on another device; itself where it is there already."""
     def _move(self, device: str) -> None:
@@ -47,12 +48,15 @@ class Tensor:
         """Sets every element."""
     def assign(self, values: Any) -> None:
         """Copies the elements of an array of the same shape and dtype, from either device, into
-        this tensor."""
+        this tensor. Into bfloat16 those of an array of ml_dtypes' bfloat16, too."""
     def item(self) -> Any:
         """The only element, as a Python number."""
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any: ...
     def __dlpack__(self, **kwargs: Any) -> Any: ...
     def __dlpack_device__(self) -> Any: ...
+    @property
+    def _address(self) -> int:
+        """Of the first byte."""
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """"""
@@ -108,6 +112,7 @@ def batch_norm_grad(
 ) -> tuple[Any, Any, Any]: ...
 def bias_add(arg0: Any, arg1: Any, arg2: Any, /) -> Any: ...
 def bias_grad(arg0: Any, /) -> Any: ...
+def cast(arg0: Any, arg1: Any, /) -> Any: ...
 def col2im(arg0: Any, arg1: Any, arg2: Any, arg3: Any, arg4: Any, arg5: Any, /) -> Any: ...
 def concat(arg0: Any, arg1: Any, /) -> Any: ...
 def conv2d(

@@ -1,11 +1,12 @@
 """The kernels as functions on arrays.
 
 Arrays are :class:`sixloop.Tensor`, NumPy arrays or DLPack providers, float32 or float64, not
-mixed. NumPy arrays in give NumPy arrays out (read without a copy where they are dense and
-aligned); any Tensor in gives Tensors out. Activations are [N, H, W, C], convolution weights [KH,
-KW, C / groups, O]. ``strides``, ``dilation`` and windows are an int or a pair (h, w). ``padding``
-is an int, a pair (h, w), a pair of pairs ((top, bottom), (left, right)), "valid" or "same"
-(TensorFlow's rule, with strides too).
+mixed. On the GPU what is no product, convolution or update of weights takes bfloat16, too: computed
+in float32 and rounded once (docs/arithmetic.md); :func:`cast` converts. NumPy arrays in give NumPy
+arrays out (read without a copy where they are dense and aligned); any Tensor in gives Tensors out.
+Activations are [N, H, W, C], convolution weights [KH, KW, C / groups, O]. ``strides``, ``dilation``
+and windows are an int or a pair (h, w). ``padding`` is an int, a pair (h, w), a pair of pairs
+((top, bottom), (left, right)), "valid" or "same" (TensorFlow's rule, with strides too).
 
 Every function raises ValueError or TypeError with the op's tag, the rule and the offending values,
 and MemoryError where memory does not suffice.
@@ -706,7 +707,8 @@ def batch_norm(
 
     Raises:
         ValueError: wrong shapes, mean or variance alone, a negative epsilon, an unknown name.
-        TypeError: not floating-point arrays of one dtype.
+        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, y, dy and dx, all else
+            is float32 then.
     """
     return _core.batch_norm(x, gamma, beta, mean, variance, epsilon, activation, return_affine)
 
@@ -745,7 +747,8 @@ def batch_norm_grad(
 
     Raises:
         ValueError: wrong shapes or a negative epsilon.
-        TypeError: not floating-point arrays of one dtype.
+        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, y, dy and dx, all else
+            is float32 then.
     """
     return _core.batch_norm_grad(dy, x, gamma, mean, variance, epsilon, training, relu_affine)
 
@@ -1034,7 +1037,8 @@ def activation_grad_from_output(dy: Array, y: Array, name: str | None) -> Array:
 def activation_bias_grad(dy: Array, y: Array, name: str | None) -> tuple[Array, Array]:
     """Returns the gradients of z and b for y = activation(z + b), in one pass over memory.
 
-    The same bits as ``dz = activation_grad_from_output(dy, y, name)`` and ``db = bias_grad(dz)``.
+    The same bits as ``dz = activation_grad_from_output(dy, y, name)`` and ``db = bias_grad(dz)``;
+    of bfloat16, db is float32 and the sum of dz before it was rounded.
 
     Args:
         dy: gradient of the result, [..., C].
@@ -1062,7 +1066,7 @@ def bias_add(x: Array, b: Array, *, activation: str | None = None) -> Array:
 
     Args:
         x: [..., C].
-        b: [C].
+        b: [C]; float32 or bfloat16 where x is bfloat16.
         activation: None or the name of an activation function; default None.
     """
     return _core.bias_add(x, b, activation)
@@ -1078,7 +1082,7 @@ def bias_grad(dy: Array) -> Array:
         dy: [..., C].
 
     Returns:
-        [C].
+        [C]; float32 where dy is bfloat16.
     """
     return _core.bias_grad(dy)
 
@@ -1091,6 +1095,23 @@ def scale(x: Array, s: float) -> Array:
         s: a number.
     """
     return _core.scale(x, s)
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """Returns x in another floating-point dtype, rounded once to nearest, ties to even.
+
+    Args:
+        x: float32, float64 or, on "cuda", bfloat16.
+        dtype: "float32", "float64" or, on "cuda", "bfloat16" (the upper half of float32: its
+            exponent and 8 of its 24 digits), into which NaN becomes one NaN.
+
+    Returns:
+        The shape of x; the memory of x where it has that dtype.
+
+    Raises:
+        TypeError: another dtype, or bfloat16 on the CPU.
+    """
+    return _core.cast(x, dtype)
 
 
 def concat(arrays: Sequence[Array], axis: int = -1) -> Array:
