@@ -509,7 +509,7 @@ void wait_for_products(size_t pending, const Location& where) {
   Thread& thread = this_thread();
   thread.fenced = false;
   Wait brought{&thread, pending};
-  warp_operation(finish_products, &brought, where);
+  warp_operation(finish_products, &brought, true, where);
 }
 
 namespace ptx {
@@ -520,22 +520,22 @@ void cp_async_commit() { this_thread().copies.commit(); }
 
 void ldmatrix_x4(uint32_t (&r)[4], const void* row, const Location& where) {
   Matrices brought{row, r};
-  warp_operation(load_matrices<false>, &brought, where);
+  warp_operation(load_matrices<false>, &brought, false, where);
 }
 
 void ldmatrix_x4_transposed(uint32_t (&r)[4], const void* row, const Location& where) {
   Matrices brought{row, r};
-  warp_operation(load_matrices<true>, &brought, where);
+  warp_operation(load_matrices<true>, &brought, false, where);
 }
 
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const Location& where) {
   Fragments brought{d, a, b};
-  warp_operation(multiply_bf16, &brought, where);
+  warp_operation(multiply_bf16, &brought, false, where);
 }
 
 void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const Location& where) {
   Fragments brought{d, a, b};
-  warp_operation(multiply_tf32, &brought, where);
+  warp_operation(multiply_tf32, &brought, false, where);
 }
 
 uint32_t to_tf32(float x) {

@@ -231,8 +231,8 @@ std::string thread_name(const Fiber& fiber) {
 }
 
 std::string states() {
-  constexpr const char* kNames[] = {"runs",      "__syncthreads", "__syncwarp",
-                                    "a shuffle", "a vote",        "a warp's instruction"};
+  constexpr const char* kNames[] = {"runs",   "__syncthreads",        "__syncwarp", "a shuffle",
+                                    "a vote", "a warp's instruction", "",           "a warp's instruction"};
   std::map<std::string, int> count;
   for (const Fiber& fiber : block.fibers) {
     const char* what = fiber.waits == Collective::condition ? fiber.what : kNames[static_cast<int>(fiber.waits)];
@@ -241,58 +241,6 @@ std::string states() {
   std::string text;
   for (const auto& [what, n] : count) text += (text.empty() ? "" : ", ") + std::to_string(n) + " " + what;
   return text;
-}
-
-// Lets go the threads whose partners have all come, or whose condition holds. Returns whether there were any.
-bool release() {
-  bool any = false;
-  const int threads = static_cast<int>(block.fibers.size());
-  const bool barrier = std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) {
-    return !fiber.done && same_place(fiber, block.fibers[0]);
-  });
-  if (barrier && block.fibers[0].waits == Collective::block_barrier) {
-    for (Fiber& fiber : block.fibers) fiber.waits = Collective::none;
-    return true;
-  }
-  for (int first = 0; first < threads; first += kWarp) {
-    for (int i = 0; i < kWarp && first + i < threads; ++i) {
-      Fiber& fiber = block.fibers[static_cast<size_t>(first + i)];
-      if (fiber.done || fiber.waits == Collective::none || fiber.waits == Collective::block_barrier ||
-          fiber.waits == Collective::condition) {
-        continue;
-      }
-      const unsigned mask = fiber.mask;
-      bool complete = (mask >> i & 1u) != 0;
-      for (int lane = 0; lane < kWarp && complete; ++lane) {
-        if ((mask >> lane & 1u) == 0) continue;
-        complete = first + lane < threads && !block.fibers[static_cast<size_t>(first + lane)].done &&
-                   same_place(fiber, block.fibers[static_cast<size_t>(first + lane)]);
-      }
-      if (!complete) continue;
-      if (fiber.waits == Collective::operation) {
-        void* brought[kWarp];
-        for (int lane = 0; lane < kWarp; ++lane) {
-          std::memcpy(&brought[lane], block.fibers[static_cast<size_t>(first + lane)].brought, sizeof(void*));
-        }
-        fiber.run(brought);
-      }
-      for (int lane = 0; lane < kWarp; ++lane) {
-        if ((mask >> lane & 1u) == 0) continue;
-        Fiber& other = block.fibers[static_cast<size_t>(first + lane)];
-        std::memcpy(other.received, other.brought, sizeof other.received);
-        other.waits = Collective::none;
-      }
-      any = true;
-    }
-  }
-  if (any) return true;
-  for (Fiber& fiber : block.fibers) {
-    if (!fiber.done && fiber.waits == Collective::condition && fiber.condition(&fiber.brought)) {
-      fiber.waits = Collective::none;
-      any = true;
-    }
-  }
-  return any;
 }
 
 uint64_t next_random(uint64_t& state) {
@@ -308,6 +256,101 @@ void shuffle_order(std::vector<T>& order, uint64_t& state) {
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[next_random(state) % i]);
 }
 
+// The warp's threads that must come together with this one have come.
+bool complete(int thread) {
+  const Fiber& fiber = block.fibers[static_cast<size_t>(thread)];
+  const int lane = thread % kWarp, first = thread - lane, threads = static_cast<int>(block.fibers.size());
+  if ((fiber.mask >> lane & 1u) == 0) return false;
+  for (int other = 0; other < kWarp; ++other) {
+    if ((fiber.mask >> other & 1u) == 0) continue;
+    if (first + other >= threads) return false;
+    const Fiber& partner = block.fibers[static_cast<size_t>(first + other)];
+    if (partner.done || !same_place(fiber, partner)) return false;
+  }
+  return true;
+}
+
+void release_warp(int thread) {
+  const Fiber& fiber = block.fibers[static_cast<size_t>(thread)];
+  const int first = thread - thread % kWarp;
+  const unsigned mask = fiber.mask;
+  if (fiber.waits == Collective::operation || fiber.waits == Collective::late_operation) {
+    void* brought[kWarp];
+    for (int lane = 0; lane < kWarp; ++lane) {
+      std::memcpy(&brought[lane], block.fibers[static_cast<size_t>(first + lane)].brought, sizeof(void*));
+    }
+    fiber.run(brought);
+  }
+  for (int lane = 0; lane < kWarp; ++lane) {
+    if ((mask >> lane & 1u) == 0) continue;
+    Fiber& other = block.fibers[static_cast<size_t>(first + lane)];
+    std::memcpy(other.received, other.brought, sizeof other.received);
+    other.waits = Collective::none;
+  }
+}
+
+// Ends one of the things that take as long as they like: an operation that may be late, or a condition.
+bool release_late(uint64_t seed, uint64_t& random) {
+  // One thread for each of them.
+  std::vector<int> waiting;
+  const auto same_condition = [](const Fiber& x, const Fiber& y) {
+    return x.condition == y.condition && std::memcmp(x.brought, y.brought, sizeof x.brought) == 0;
+  };
+  const int threads = static_cast<int>(block.fibers.size());
+  for (int i = 0; i < threads; ++i) {
+    const Fiber& fiber = block.fibers[static_cast<size_t>(i)];
+    if (fiber.done || fiber.waits != Collective::condition) continue;
+    const bool known = std::any_of(waiting.begin(), waiting.end(), [&](int other) {
+      return same_condition(fiber, block.fibers[static_cast<size_t>(other)]);
+    });
+    if (!known) waiting.push_back(i);
+  }
+  for (int i = 0; i < threads; i += kWarp) {
+    const Fiber& fiber = block.fibers[static_cast<size_t>(i)];
+    if (!fiber.done && fiber.waits == Collective::late_operation) waiting.push_back(i);
+  }
+  if (seed != 0) shuffle_order(waiting, random);
+  for (const int thread : waiting) {
+    Fiber& fiber = block.fibers[static_cast<size_t>(thread)];
+    if (fiber.waits == Collective::late_operation) {
+      if (!complete(thread)) continue;
+      release_warp(thread);
+      return true;
+    }
+    if (!fiber.condition(fiber.brought)) continue;
+    for (Fiber& other : block.fibers) {
+      if (&other == &fiber || other.done || other.waits != Collective::condition) continue;
+      if (same_condition(other, fiber)) other.waits = Collective::none;
+    }
+    fiber.waits = Collective::none;
+    return true;
+  }
+  return false;
+}
+
+// Lets go the threads whose partners have all come. Returns whether there were any.
+bool release(uint64_t seed, uint64_t& random) {
+  const bool barrier = std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) {
+    return !fiber.done && same_place(fiber, block.fibers[0]);
+  });
+  if (barrier && block.fibers[0].waits == Collective::block_barrier) {
+    for (Fiber& fiber : block.fibers) fiber.waits = Collective::none;
+    return true;
+  }
+  bool any = false;
+  for (size_t i = 0; i < block.fibers.size(); ++i) {
+    const Fiber& fiber = block.fibers[i];
+    if (fiber.done || fiber.waits == Collective::none || fiber.waits == Collective::block_barrier ||
+        fiber.waits == Collective::condition || fiber.waits == Collective::late_operation ||
+        !complete(static_cast<int>(i))) {
+      continue;
+    }
+    release_warp(static_cast<int>(i));
+    any = true;
+  }
+  return any || release_late(seed, random);
+}
+
 void run_block(uint64_t seed, uint64_t& random) {
   std::vector<Fiber*> ready;
   for (;;) {
@@ -319,7 +362,7 @@ void run_block(uint64_t seed, uint64_t& random) {
       if (std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) { return fiber.done; })) return;
       bool released;
       try {
-        released = release();
+        released = release(seed, random);
       } catch (const simt::Fault& fault) {
         block.failure = fault.what;
         return;
@@ -616,16 +659,17 @@ void abandon() {
   for (;;) leave(false);  // the scheduler never comes back
 }
 
-void warp_operation(void (*run)(void* const* lanes), void* brought, const Location& where) {
+void warp_operation(void (*run)(void* const* lanes), void* brought, bool late, const Location& where) {
   if (block.running == nullptr) broken("a warp's instruction outside of a kernel at " + place(where));
   block.running->run = run;
-  meet(Collective::operation, 0xffffffffu, &brought, sizeof brought, where);
+  meet(late ? Collective::late_operation : Collective::operation, 0xffffffffu, &brought, sizeof brought, where);
 }
 
 void wait_until(bool (*condition)(const void*), const void* argument, size_t bytes, const char* name,
                 const Location& where) {
   block.running->condition = condition;
   block.running->what = name;
+  std::memset(block.running->brought, 0, sizeof block.running->brought);
   std::memcpy(block.running->brought, argument, bytes);
   wait(Collective::condition, 0, where);
 }

@@ -29,8 +29,8 @@ struct Fault {
 };
 
 // Waits until all 32 lanes of the warp are at this line; then run() is called once, with what each of them brought, and
-// they go on.
-void warp_operation(void (*run)(void* const* lanes), void* brought, const Location& where);
+// they go on. `late`: as late as may be, when no thread can go on otherwise.
+void warp_operation(void (*run)(void* const* lanes), void* brought, bool late, const Location& where);
 
 // Waits until condition(argument) holds, for an argument of at most 16 bytes; it is asked when no thread can go on.
 // `name` is what the error says if it never holds.

@@ -86,7 +86,16 @@ using Location = std::source_location;
 // the call that finds it.
 [[noreturn]] void broken(const std::string& what);
 
-enum class Collective : uint8_t { none, block_barrier, warp_barrier, shuffle, ballot, operation, condition };
+enum class Collective : uint8_t {
+  none,
+  block_barrier,
+  warp_barrier,
+  shuffle,
+  ballot,
+  operation,
+  condition,
+  late_operation
+};
 
 struct Lane {
   unsigned mask;
