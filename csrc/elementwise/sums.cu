@@ -74,31 +74,28 @@ __global__ void __launch_bounds__(kSumThreads) chunk_sum_kernel(Source source, S
 constexpr int kFoldColumns = 128, kFoldLines = 4;
 
 template <class C>
-__device__ __forceinline__ void fold(C* blocks, int64_t n, int64_t step, bool inside) {
+__device__ __forceinline__ void fold(C* blocks, int n, int64_t step, bool inside) {
+  const int line = static_cast<int>(threadIdx.x) / kFoldColumns;
   while (n > 1) {
-    const int64_t half = (n + 1) / 2;
-    if (inside) {
-      for (int64_t k = threadIdx.x / kFoldColumns; k < n - half; k += kFoldLines) {
-        blocks[k * step] += blocks[(k + half) * step];
-      }
-    }
+    const int half = (n + 1) / 2, end = inside ? n - half : 0;
+#pragma unroll 1
+    for (int k = line; k < end; k += kFoldLines) blocks[k * step] += blocks[(k + half) * step];
     __syncthreads();
     n = half;
   }
 }
 
 // Chunks, then the row that was left over, then neighbouring rows: these share a vector of at most kFoldColumns
-// columns, so that one block has them all.
+// columns, so that one block has them all. width: of such a row.
 template <class C>
 __global__ void __launch_bounds__(kFoldColumns* kFoldLines)
-    fold_kernel(SumCut cut, int64_t chunks, C* sums, C* result) {
+    fold_kernel(SumCut cut, int64_t width, int chunks, C* sums, C* result) {
   const int64_t c = static_cast<int64_t>(blockIdx.x) * kFoldColumns + threadIdx.x % kFoldColumns;
   const bool first = threadIdx.x < kFoldColumns;
   fold(sums + c, chunks, cut.columns, c < cut.columns);
   if (first && c < cut.rest) sums[c] += sums[cut.chunks * cut.columns + c];
   __syncthreads();
-  const int64_t width = cut.columns / cut.group;
-  if (cut.group > 1) fold(sums + c, cut.group, width, c < width);
+  if (cut.group > 1) fold(sums + c, static_cast<int>(cut.group), width, c < width);
   if (first && c < width) result[c] = sums[c];
 }
 
@@ -128,7 +125,7 @@ void sum_columns(const Source& source, bool packs, const SumCut& cut, const Tens
     chunks = half;
   }
   SIXLOOP_LAUNCH(fold_kernel<C>, blocks_for(cut.columns, kFoldColumns), kFoldColumns * kFoldLines, 0, current_stream(),
-                 cut, chunks, sums, sum.data<C>());
+                 cut, cut.columns / cut.group, static_cast<int>(chunks), sums, sum.data<C>());
 }
 
 }  // namespace

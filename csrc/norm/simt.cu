@@ -114,30 +114,43 @@ __global__ void __launch_bounds__(kThreads)
 // Blocks on a processor: leaves so many registers that divisions of float64 spill none.
 constexpr int kBlocks = 2;
 constexpr int kTogether = 8;  // channels of a block of threads
-constexpr int kTerms = 256;   // of each channel, computed by all threads before one for each channel adds them up
-constexpr int64_t kAddBytes = kTogether * kTerms * sizeof(double);
+constexpr int kTerms = 128;   // of each channel, computed by all threads before one for each sum adds them up
+template <int kSums>
+constexpr int64_t kAddBytes = kSums * kTogether * (2 * kTerms + 1) * static_cast<int64_t>(sizeof(double));
 
-// Adds up term(t, channel) for all t in order, for the channels from `first` on: every thread computes some, the
-// channel's own thread, whose number within the block is the channel's, adds. Only its result is meant.
-template <class F>
-__device__ __forceinline__ double add_up(double* shared, int64_t terms, int64_t first, int64_t channels,
-                                         const F& term) {
-  const int thread = static_cast<int>(threadIdx.x), mine = thread % kTogether;
+// sums[s] = values[s] of term(t, channel, values) for all t in order, of the channel that this thread's number within
+// the block, modulo kTogether, stands for. Every thread computes terms of its channel, one for each sum adds: of one
+// tile, while the others fill the second one. At least one term.
+template <int kSums, class F>
+__device__ __forceinline__ void add_up(double* shared, int64_t terms, int64_t first, int64_t channels, const F& term,
+                                       double* sums) {
+  constexpr int kLine = kTerms * kTogether;
+  const int thread = static_cast<int>(threadIdx.x), mine = thread % kTogether, line = thread / kTogether;
+  const bool inside = first + mine < channels;
+  double* tile = shared;
   double sum = 0;
   for (int64_t begin = 0; begin < terms; begin += kTerms) {
     const int count = static_cast<int>(terms - begin < kTerms ? terms - begin : kTerms);
-    if (first + mine < channels) {
-      for (int t = thread / kTogether; t < count; t += kThreads / kTogether) {
-        shared[t * kTogether + mine] = term(begin + t, first + mine);
+    if (inside) {
+      for (int t = line; t < count; t += kThreads / kTogether) {
+        double values[kSums];
+        term(begin + t, first + mine, values);
+#pragma unroll
+        for (int s = 0; s < kSums; ++s) tile[s * kLine + t * kTogether + mine] = values[s];
       }
     }
     __syncthreads();
-    if (thread < kTogether && first + thread < channels) {
-      for (int t = 0; t < count; ++t) sum += shared[t * kTogether + thread];
+    if (inside && line < kSums) {
+#pragma unroll 8
+      for (int t = 0; t < count; ++t) sum += tile[line * kLine + t * kTogether + mine];
     }
-    __syncthreads();
+    tile = tile == shared ? shared + kSums * kLine : shared;
   }
-  return sum;
+  double* const totals = shared + 2 * kSums * kLine;
+  if (line < kSums) totals[thread] = sum;
+  __syncthreads();
+#pragma unroll
+  for (int s = 0; s < kSums; ++s) sums[s] = totals[s * kTogether + mine];
 }
 
 // Where a term comes from: a partial result, which is element t * channels + channel of [blocks, columns], or an
@@ -182,35 +195,42 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     statistics_kernel(const T* x, BatchCut cut, const C* base, const C* sum, const C* squares, C* mean_out,
                       C* variance_out, Affine<C> affine) {
   double* const shared = shared_memory<double>();
-  double* const means = shared + kTogether * kTerms;
   const int thread = static_cast<int>(threadIdx.x);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTogether, channel = first + thread;
-  const bool own = thread < kTogether && channel < cut.channels;
   const Terms terms(cut);
   const double count = static_cast<double>(cut.rows * (cut.columns / cut.channels) + cut.rest / cut.channels);
   const auto mean_of = [&](int64_t i, double rows) {
     return static_cast<double>(base[i]) + static_cast<double>(sum[i]) / rows;
   };
-  double mean = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t c) {
-    if (t >= terms.partials) return static_cast<double>(x[terms.rest(cut, t, c)]);
-    const double rows = Terms::rows(cut, t);
-    return rows * mean_of(t * cut.channels + c, rows);
-  });
+  double mean, variance;
+  add_up<1>(
+      shared, terms.all, first, cut.channels,
+      [&](int64_t t, int64_t c, double* value) {
+        if (t >= terms.partials) {
+          *value = static_cast<double>(x[terms.rest(cut, t, c)]);
+          return;
+        }
+        const double rows = Terms::rows(cut, t);
+        *value = rows * mean_of(t * cut.channels + c, rows);
+      },
+      &mean);
   mean /= count;
-  if (own) means[thread] = mean;
-  __syncthreads();
-  double variance = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t c) {
-    if (t >= terms.partials) {
-      const double d = static_cast<double>(x[terms.rest(cut, t, c)]) - means[c - first];
-      return d * d;
-    }
-    const int64_t i = t * cut.channels + c;
-    const double rows = Terms::rows(cut, t);
-    const double s = static_cast<double>(sum[i]);
-    const double d = mean_of(i, rows) - means[c - first];
-    return static_cast<double>(squares[i]) - s * s / rows + rows * d * d;
-  });
-  if (!own) return;
+  add_up<1>(
+      shared, terms.all, first, cut.channels,
+      [&](int64_t t, int64_t c, double* value) {
+        if (t >= terms.partials) {
+          const double d = static_cast<double>(x[terms.rest(cut, t, c)]) - mean;
+          *value = d * d;
+          return;
+        }
+        const int64_t i = t * cut.channels + c;
+        const double rows = Terms::rows(cut, t);
+        const double s = static_cast<double>(sum[i]);
+        const double d = mean_of(i, rows) - mean;
+        *value = static_cast<double>(squares[i]) - s * s / rows + rows * d * d;
+      },
+      &variance);
+  if (thread >= kTogether || channel >= cut.channels) return;
   variance /= count;
   if (variance < 0) variance = 0;  // NaN stays
   mean_out[channel] = static_cast<C>(mean);
@@ -256,15 +276,21 @@ __global__ void __launch_bounds__(kThreads, kBlocks) grad_factors_kernel(GradFac
     }
     return static_cast<double>(g.dy[i]);
   };
-  const double sums = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t channel) {
-    if (t < terms.partials) return static_cast<double>(g.sum[t * cut.channels + channel]);
-    return dy_at(terms.rest(cut, t, channel), channel);
-  });
-  const double dots = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t channel) {
-    if (t < terms.partials) return static_cast<double>(g.dot[t * cut.channels + channel]);
-    const int64_t i = terms.rest(cut, t, channel);
-    return dy_at(i, channel) * (static_cast<double>(g.x[i]) - static_cast<double>(g.mean[channel]));
-  });
+  double both[2];
+  add_up<2>(
+      shared, terms.all, first, cut.channels,
+      [&](int64_t t, int64_t channel, double* values) {
+        if (t < terms.partials) {
+          values[0] = static_cast<double>(g.sum[t * cut.channels + channel]);
+          values[1] = static_cast<double>(g.dot[t * cut.channels + channel]);
+          return;
+        }
+        const int64_t i = terms.rest(cut, t, channel);
+        values[0] = dy_at(i, channel);
+        values[1] = values[0] * (static_cast<double>(g.x[i]) - static_cast<double>(g.mean[channel]));
+      },
+      both);
+  const double sums = both[0], dots = both[1];
   if (thread >= kTogether || c >= cut.channels) return;
   const double count = static_cast<double>(cut.rows * (cut.columns / cut.channels) + cut.rest / cut.channels);
   const double inverse_std = 1.0 / Double::sqrt({static_cast<double>(g.variance[c]) + g.epsilon}).v;
@@ -440,9 +466,8 @@ void batch_norm(const Tensor& x_, const Tensor& gamma, const Tensor& beta, bool 
                          base + 2 * size);
         });
       }
-      SIXLOOP_LAUNCH(statistics_kernel<T>, groups_of_channels(cut.channels), kThreads,
-                     kAddBytes + kTogether * sizeof(double), stream, x, cut, base, base + size, base + 2 * size,
-                     mean.data<C>(), variance.data<C>(), write);
+      SIXLOOP_LAUNCH(statistics_kernel<T>, groups_of_channels(cut.channels), kThreads, kAddBytes<1>, stream, x, cut,
+                     base, base + size, base + 2 * size, mean.data<C>(), variance.data<C>(), write);
     } else {
       SIXLOOP_LAUNCH(affine_kernel<C>, blocks_for(cut.channels, kThreads), kThreads, 0, stream, mean.data<C>(),
                      variance.data<C>(), write);
@@ -492,7 +517,8 @@ void batch_norm_grad(const Tensor& dy_, const Tensor& x_, const Tensor& gamma, c
                                  dgamma.data<C>(),
                                  dbeta.data<C>(),
                                  of};
-    SIXLOOP_LAUNCH(grad_factors_kernel<T>, groups_of_channels(cut.channels), kThreads, kAddBytes, stream, factors, cut);
+    SIXLOOP_LAUNCH(grad_factors_kernel<T>, groups_of_channels(cut.channels), kThreads, kAddBytes<2>, stream, factors,
+                   cut);
     const int64_t n = x_.size();
     with_width<T>(cut.channels % Pack<T>::N == 0 && aligned_for_packs(dy, x, dx), [&](auto width) {
       constexpr int W = decltype(width)::value;
