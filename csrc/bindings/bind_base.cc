@@ -344,6 +344,16 @@ void bind_base(py::module_& m) {
       .def(
           "_move", [](Tensor& t, const std::string& device) { t = to_device(t, device); }, py::arg("device"),
           "What this object stands for becomes its copy on a device: whoever holds the object goes with it.")
+      .def(
+          "_part",
+          [](const Tensor& t, int64_t begin, int64_t end) {
+            if (begin < 0 || begin > end || end > t.size()) {
+              value_error("[Tensor] expected 0 <= begin <= end <= ", t.size(), "; got ", begin, " and ", end);
+            }
+            char* const data = static_cast<char*>(t.raw()) + begin * static_cast<int64_t>(size_of(t.dtype()));
+            return Tensor::borrow(data, {end - begin}, t.dtype(), t.owner(), t.device());
+          },
+          py::arg("begin"), py::arg("end"), "Elements [begin, end) in the order of memory, which they share.")
       .def("reshape", &reshape, "The same memory under another shape; one size may be -1.")
       .def("copy", &copy, "A new tensor with the same elements.")
       .def("fill", &fill, py::arg("value"), "Sets every element.")

@@ -70,6 +70,7 @@ __global__ void __launch_bounds__(kRandomThreads)
       if (i + j < n) run[j] = x[i + j];
     }
   }
+  if (key.live_step != nullptr) key.step = static_cast<uint32_t>(*key.live_step);
 #pragma unroll
   for (int j = 0; j < N; j += kElements) {
     uint32_t words[kElements];

@@ -1161,7 +1161,7 @@ def crop2d(x: Array, padding: Padding) -> Array:
     return _core.crop2d(x, padding)
 
 
-def dropout(x: Array, rate: float, *, seed: int, purpose: int, step: int) -> Array:
+def dropout(x: Array, rate: float, *, seed: int, purpose: int, step: int | Tensor) -> Array:
     """Returns x with each element zeroed with probability ``rate``, the others divided by 1 - rate.
 
     Inverted dropout (Srivastava et al. 2014). Which elements go is a function of (seed, purpose,
@@ -1173,12 +1173,13 @@ def dropout(x: Array, rate: float, *, seed: int, purpose: int, step: int) -> Arr
         rate: in [0, 1).
         seed: from 0 to 2**63 - 1.
         purpose: from 0 to 2**32 - 1; tells streams of one seed apart.
-        step: from 0 to 2**32 - 1.
+        step: from 0 to 2**32 - 1. On the GPU it may be a Tensor of one float64 there, which is read
+            when the kernel runs: a recorded graph drops others every time.
     """
     return _core.dropout("dropout", "x", x, rate, seed, purpose, step)
 
 
-def dropout_grad(dy: Array, rate: float, *, seed: int, purpose: int, step: int) -> Array:
+def dropout_grad(dy: Array, rate: float, *, seed: int, purpose: int, step: int | Tensor) -> Array:
     """Returns the gradient of dropout's input: dy through the same mask and factor.
 
     Args:
@@ -1276,14 +1277,15 @@ def random_normal(
 
 
 def sgd_update(
-    param: Array,
-    grad: Array,
-    velocity: Array | None,
+    param: Array | Sequence[Array],
+    grad: Array | Sequence[Array],
+    velocity: Array | Sequence[Array] | None,
     *,
     lr: float,
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    live: Tensor | None = None,
 ) -> None:
     """Makes one step of stochastic gradient descent, in place, in torch.optim.SGD's convention.
 
@@ -1291,23 +1293,26 @@ def sgd_update(
     with ``nesterov`` param -= lr * (g + momentum * velocity). Without momentum param -= lr * g.
 
     Args:
-        param: updated; a Tensor or a writable dense NumPy array.
-        grad: gradient, the shape and dtype of param.
-        velocity: updated, zeros before the first step; may be None where momentum is 0, and is left
-            alone then.
+        param: updated; a Tensor or a writable dense NumPy array; or a list of them, which few
+            launches update on the GPU.
+        grad: gradient, the shape and dtype of param; a list where param is one.
+        velocity: as grad; updated, zeros before the first step; may be None where momentum is 0,
+            and is left alone then.
         lr: learning rate.
         momentum: default 0.
         nesterov: look-ahead (Nesterov 1983, as of Sutskever et al. 2013); default False.
         weight_decay: L2 penalty, default 0.
+        live: on the GPU, 4 float64 there that are read when the kernel runs, so that a recorded
+            graph follows them: lr, two that are not used, and 0 for no update at all. Default None.
     """
-    _core.sgd_update(param, grad, velocity, lr, momentum, nesterov, weight_decay)
+    _core.sgd_update(param, grad, velocity, lr, momentum, nesterov, weight_decay, live)
 
 
 def adam_update(
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
+    param: Array | Sequence[Array],
+    grad: Array | Sequence[Array],
+    m: Array | Sequence[Array],
+    v: Array | Sequence[Array],
     *,
     step: int,
     lr: float,
@@ -1316,6 +1321,7 @@ def adam_update(
     epsilon: float = 1e-8,
     weight_decay: float = 0.0,
     decoupled: bool = False,
+    live: Tensor | None = None,
 ) -> None:
     """Makes one step of Adam or AdamW, in place, in torch.optim's convention.
 
@@ -1325,28 +1331,35 @@ def adam_update(
     multiplies param by 1 - lr * weight_decay beforehand (AdamW, Loshchilov and Hutter 2019).
 
     Args:
-        param: updated; a Tensor or a writable dense NumPy array.
-        grad: gradient, the shape and dtype of param.
-        m, v: updated, zeros before the first step.
+        param: updated; a Tensor or a writable dense NumPy array; or a list of them, which few
+            launches update on the GPU.
+        grad: gradient, the shape and dtype of param; a list where param is one.
+        m, v: as grad; updated, zeros before the first step.
         step: number of this step, from 1.
         lr: learning rate.
         beta1, beta2: in [0, 1), default 0.9 and 0.999.
         epsilon: default 1e-8.
         weight_decay: default 0.
         decoupled: AdamW; default False.
+        live: on the GPU, 4 float64 there that are read when the kernel runs, so that a recorded
+            graph follows them: lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step), 1 - lr *
+            weight_decay (1 unless decoupled), and 0 for no update at all. Default None.
     """
-    _core.adam_update(param, grad, m, v, step, lr, beta1, beta2, epsilon, weight_decay, decoupled)
+    _core.adam_update(
+        param, grad, m, v, step, lr, beta1, beta2, epsilon, weight_decay, decoupled, live
+    )
 
 
 def rmsprop_update(
-    param: Array,
-    grad: Array,
-    square_avg: Array,
+    param: Array | Sequence[Array],
+    grad: Array | Sequence[Array],
+    square_avg: Array | Sequence[Array],
     *,
     lr: float,
     rho: float = 0.99,
     epsilon: float = 1e-8,
     weight_decay: float = 0.0,
+    live: Tensor | None = None,
 ) -> None:
     """Makes one step of RMSprop (Tieleman and Hinton 2012), in place, in torch.optim's convention.
 
@@ -1354,15 +1367,18 @@ def rmsprop_update(
     param -= lr * g / (sqrt(square_avg) + epsilon).
 
     Args:
-        param: updated; a Tensor or a writable dense NumPy array.
-        grad: gradient, the shape and dtype of param.
-        square_avg: updated, zeros before the first step.
+        param: updated; a Tensor or a writable dense NumPy array; or a list of them, which few
+            launches update on the GPU.
+        grad: gradient, the shape and dtype of param; a list where param is one.
+        square_avg: as grad; updated, zeros before the first step.
         lr: learning rate.
         rho: in [0, 1), default 0.99 (torch's alpha).
         epsilon: default 1e-8.
         weight_decay: L2 penalty, default 0.
+        live: on the GPU, 4 float64 there that are read when the kernel runs, so that a recorded
+            graph follows them: lr, two that are not used, and 0 for no update at all. Default None.
     """
-    _core.rmsprop_update(param, grad, square_avg, lr, rho, epsilon, weight_decay)
+    _core.rmsprop_update(param, grad, square_avg, lr, rho, epsilon, weight_decay, live)
 
 
 def fma_peak() -> float:
