@@ -452,11 +452,12 @@ void backward(const Tensor& dy_, const Tensor& y_, int64_t outer, int64_t n, int
   });
 }
 
-// The sum of the losses in order, by one thread of the one block, and the first label out of range. shared: kThreads
-// doubles.
+// The sum of the losses in order, by one thread of the one block, and the first label out of range; with `only_sum` not
+// null the sum alone, infinite for such a label. shared: kThreads doubles and int64.
 template <class C>
 __global__ void __launch_bounds__(kThreads, kBlocks)
-    loss_kernel(const C* losses, Labels labels, int64_t rows, int64_t classes, CrossEntropyOutcome* outcome) {
+    loss_kernel(const C* losses, Labels labels, int64_t rows, int64_t classes, CrossEntropyOutcome* outcome,
+                double* only_sum) {
   double* const shared = shared_memory<double>();
   int64_t* const wrong = reinterpret_cast<int64_t*>(shared + kThreads);
   const int thread = static_cast<int>(threadIdx.x);
@@ -480,6 +481,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   __syncthreads();
   if (thread > 0) return;
   for (int j = 1; j < kThreads; ++j) first = wrong[j] < first ? wrong[j] : first;
+  if (only_sum != nullptr) {
+    *only_sum = first < rows ? MathConstants<double>::kInfinity : sum;
+    return;
+  }
   outcome->loss = sum;
   outcome->wrong = first < rows ? first : -1;
   outcome->label = first < rows ? labels(first) : 0;
@@ -500,12 +505,14 @@ void log_softmax_grad(const Tensor& dy, const Tensor& y, int64_t outer, int64_t 
   backward<LogSoftmaxGradient>(dy, y, outer, n, inner, dx);
 }
 
-CrossEntropyOutcome cross_entropy(const Tensor& logits, const Tensor& labels, const Tensor& dlogits) {
+namespace {
+
+void launch_cross_entropy(const Tensor& logits, const Tensor& labels, const Tensor& dlogits,
+                          CrossEntropyOutcome* outcome, double* only_sum) {
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   const Labels view{labels.raw(), static_cast<int>(size_of(labels.dtype()))};
   const DType computed = logits.dtype() == DType::float64 ? DType::float64 : DType::float32;
   const Tensor losses = Tensor::zeros({rows}, computed, Device::cuda);
-  const Tensor outcome = Tensor::empty({sizeof(CrossEntropyOutcome)}, DType::uint8, Device::cuda);
   dispatch_stored(logits.dtype(), [&](auto t) {
     using T = decltype(t);
     using C = Computed<T>;
@@ -517,11 +524,22 @@ CrossEntropyOutcome cross_entropy(const Tensor& logits, const Tensor& labels, co
       rows_forward<T>(value, logits.data<T>(), dlogits.data<T>(), rows, classes);
     }
     SIXLOOP_LAUNCH(loss_kernel<C>, 1, kThreads, kThreads * (sizeof(double) + sizeof(int64_t)), current_stream(),
-                   losses.data<C>(), view, rows, classes, static_cast<CrossEntropyOutcome*>(outcome.raw()));
+                   losses.data<C>(), view, rows, classes, outcome, only_sum);
   });
+}
+
+}  // namespace
+
+CrossEntropyOutcome cross_entropy(const Tensor& logits, const Tensor& labels, const Tensor& dlogits) {
+  const Tensor outcome = Tensor::empty({sizeof(CrossEntropyOutcome)}, DType::uint8, Device::cuda);
+  launch_cross_entropy(logits, labels, dlogits, static_cast<CrossEntropyOutcome*>(outcome.raw()), nullptr);
   CrossEntropyOutcome result;
   copy_bytes(&result, Device::cpu, outcome.raw(), Device::cuda, sizeof result);
   return result;
+}
+
+void cross_entropy_sum(const Tensor& logits, const Tensor& labels, const Tensor& dlogits, const Tensor& sum) {
+  launch_cross_entropy(logits, labels, dlogits, nullptr, sum.data<double>());
 }
 
 }  // namespace sixloop::cuda

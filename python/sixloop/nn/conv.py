@@ -40,6 +40,7 @@ class Conv2D(Layer):
         ValueError, TypeError: bad argument, or an input that does not fit (when called).
     """
 
+    is_recordable = True
     makes_new_output = True
 
     def __init__(

@@ -29,6 +29,7 @@ class Dense(Layer):
         ValueError, TypeError: bad argument, or an input that is not [N, features] (when called).
     """
 
+    is_recordable = True
     makes_new_output = True
 
     def __init__(
