@@ -634,7 +634,9 @@ _paddings = st.one_of(
 _shapes = st.lists(_small, max_size=5).map(tuple)
 _dtypes = st.sampled_from(["f4"] * 12 + ["f8"] * 3 + ["i4", "u1", ">f4", "c8", "O", "f2"])
 _activations = st.sampled_from([None, "relu", "tanh", "ramp", "swish", 3])
-_algorithms = st.sampled_from(["direct", "im2col", "winograd4x4", "auto", "magic", None])
+_algorithms = st.sampled_from(
+    ["direct", "im2col", "winograd4x4", "implicit_gemm", "auto", "magic", None]
+)
 _real = st.one_of(st.floats(0.01, 2), st.sampled_from([0, -1.0, math.nan, math.inf, "x", None]))
 
 

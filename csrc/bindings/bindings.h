@@ -13,6 +13,7 @@
 #include "base/tensor.h"
 #include "base/window.h"
 #include "elementwise/activation.h"
+#include "gemm/precision.h"
 
 namespace sixloop {
 
@@ -67,6 +68,8 @@ class Call {
   std::array<int64_t, 2> pair(const char* name, py::handle value) const;
   // None or the name of an activation function.
   Activation activation(py::handle value) const;
+  // "fp32" or "tf32".
+  Precision precision(py::handle value) const;
   // A tuple or list of whole numbers.
   Shape shape(const char* name, py::handle value) const;
 

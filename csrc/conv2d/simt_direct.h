@@ -20,7 +20,7 @@ constexpr Index kOutside = -(1 << 30);
 template <class T>
 bool is_small(const Windows<T>& w, int64_t images, int64_t filter_size) {
   // A step may run ahead of the last one by a block's steps.
-  constexpr int64_t kAhead = 16;
+  constexpr int64_t kAhead = 32;
   const auto small = [](std::initializer_list<int64_t> values) {
     return std::all_of(values.begin(), values.end(), [](int64_t value) { return std::abs(value) < kLimit; });
   };

@@ -168,5 +168,6 @@ void direct_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)
 #undef SIXLOOP_INSTANTIATE
+template std::vector<PhaseWindows<BFloat16>> phase_windows(const Conv2dParams&, const BFloat16*, bool);
 
 }  // namespace sixloop::cuda

@@ -14,6 +14,7 @@
 // Elements that are not there are zeros. They are not multiplied with each other: the steps end with the last k.
 #pragma once
 
+#include "base/bfloat16.h"
 #include "cuda/map.h"
 
 namespace sixloop::cuda {
@@ -133,13 +134,17 @@ struct DenseRows {
   __device__ __forceinline__ int64_t operator()(int64_t r) const { return r * ld; }
 };
 
+// What sums of T are made in.
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, BFloat16>, float, T>;
+
 // What becomes of the sums: C = relu(sum + bias).
 template <class T, class Rows>
 struct Sink {
   T* data;
   Rows rows;
   int64_t batch_step, part_step;
-  const T* bias;  // may be null
+  const Wide<T>* bias;  // may be null
   int64_t bias_step;
   bool relu;
   bool packs;  // rows of every batch and part begin where packs may be stored

@@ -160,6 +160,7 @@ def conv2d(
     arg6: Any,
     arg7: Any,
     arg8: Any,
+    arg9: Any,
     /,
 ) -> Any: ...
 def conv2d_algorithm(
@@ -181,6 +182,7 @@ def conv2d_grad_input(
     arg5: Any,
     arg6: Any,
     arg7: Any,
+    arg8: Any,
     /,
 ) -> Any: ...
 def conv2d_grad_weight(
@@ -192,6 +194,7 @@ def conv2d_grad_weight(
     arg5: Any,
     arg6: Any,
     arg7: Any,
+    arg8: Any,
     /,
 ) -> Any: ...
 def conv2d_output_shape(
@@ -254,7 +257,16 @@ def end_batch(
 ) -> None: ...
 def fma_peak() -> float: ...
 def from_nchw(arg0: Any, /) -> Any: ...
-def gemm(arg0: Any, arg1: Any, arg2: Any, arg3: bool, arg4: bool, arg5: Any, /) -> Any: ...
+def gemm(
+    arg0: Any,
+    arg1: Any,
+    arg2: Any,
+    arg3: bool,
+    arg4: bool,
+    arg5: Any,
+    arg6: Any,
+    /,
+) -> Any: ...
 def gemm_plan(
     arg0: Any,
     arg1: Any,

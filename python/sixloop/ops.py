@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Array = Any
 Pair = int | Sequence[int]
+Precision = Literal["fp32", "tf32"]
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
 
@@ -58,24 +59,29 @@ def gemm(
     transpose_a: bool = False,
     transpose_b: bool = False,
     activation: str | None = None,
+    precision: Precision = "fp32",
 ) -> Array:
     """Returns activation(a b + bias), with a and b transposed where asked for.
 
     Every element has one accumulator that meets k in ascending order, one fused multiply-add a
-    step.
+    step. On tensor cores (bfloat16, and ``precision="tf32"``) sums are float32, in the order of the
+    hardware; a long one may be cut into parts by its shape.
 
     Args:
         a: [M, K], or [K, M] with ``transpose_a``.
         b: [K, N], or [N, K] with ``transpose_b``.
-        bias: [N], default none.
+        bias: [N], default none; for bfloat16 arrays float32 or bfloat16.
         transpose_a: use the transpose of a; default False.
         transpose_b: use the transpose of b; default False.
         activation: None or the name of an activation function, fused into the kernel.
+        precision: of the products of float32 arrays: "fp32" (the default), or "tf32", which rounds
+            their factors to 10 bits of mantissa for the tensor cores of a GPU; sums are float32.
+            ValueError on the CPU and for other dtypes.
 
     Returns:
         [M, N]; K = 0 gives activation(bias).
     """
-    return _core.gemm(a, b, bias, transpose_a, transpose_b, activation)
+    return _core.gemm(a, b, bias, transpose_a, transpose_b, activation, precision)
 
 
 def conv2d(
@@ -89,6 +95,7 @@ def conv2d(
     groups: int = 1,
     activation: str | None = None,
     algorithm: str = "auto",
+    precision: Precision = "fp32",
 ) -> Array:
     """Returns the two-dimensional convolution (cross-correlation) of x with the filters w.
 
@@ -99,7 +106,7 @@ def conv2d(
     Args:
         x: [N, H, W, C].
         w: [KH, KW, C / groups, O].
-        bias: [O], default none.
+        bias: [O], default none; for bfloat16 arrays float32 or bfloat16.
         strides: int or (h, w), default 1.
         padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
         dilation: distance of neighbouring filter elements, int or (h, w), default 1.
@@ -111,12 +118,19 @@ def conv2d(
             times fewer multiplications for 3x3 filters, "winograd2x2" 2.8 times fewer for 5x5
             ones, with stride 1, dilation 1, no groups and padding of less than the filter's size:
             in float32 with up to 512 channels the error is below 4e-6 of the largest output.
-            "auto" chooses by the shape alone, see :func:`conv2d_algorithm`.
+            "auto" chooses by the shape alone, see :func:`conv2d_algorithm`. Tensor cores, that is
+            bfloat16 arrays and ``precision="tf32"``, know "auto" and "implicit_gemm" alone, which
+            are the same: windows are gathered while they are multiplied.
+        precision: of the products of float32 arrays: "fp32" (the default), or "tf32", which rounds
+            their factors to 10 bits of mantissa for the tensor cores of a GPU; sums are float32.
+            ValueError on the CPU and for other dtypes.
 
     Returns:
         [N, OH, OW, O] with OH = floor((H + top + bottom - dh * (KH - 1) - 1) / sh) + 1, OW alike.
     """
-    return _core.conv2d(x, w, bias, strides, padding, dilation, groups, activation, algorithm)
+    return _core.conv2d(
+        *(x, w, bias, strides, padding, dilation, groups, activation, algorithm, precision)
+    )
 
 
 def conv2d_grad_input(
@@ -129,6 +143,7 @@ def conv2d_grad_input(
     dilation: Pair = 1,
     groups: int = 1,
     algorithm: str = "auto",
+    precision: Precision = "fp32",
 ) -> Array:
     """Returns the gradient of a loss with respect to the input of :func:`conv2d`.
 
@@ -144,11 +159,14 @@ def conv2d_grad_input(
         dilation: as in conv2d; default 1.
         groups: as in conv2d; default 1.
         algorithm: as in conv2d; default "auto".
+        precision: as in conv2d; default "fp32".
 
     Returns:
         An array of shape x_shape.
     """
-    return _core.conv2d_grad_input(dy, w, x_shape, strides, padding, dilation, groups, algorithm)
+    return _core.conv2d_grad_input(
+        *(dy, w, x_shape, strides, padding, dilation, groups, algorithm, precision)
+    )
 
 
 def conv2d_grad_weight(
@@ -161,6 +179,7 @@ def conv2d_grad_weight(
     dilation: Pair = 1,
     groups: int = 1,
     algorithm: str = "auto",
+    precision: Precision = "fp32",
 ) -> Array:
     """Returns the gradient of a loss with respect to the weights of :func:`conv2d`.
 
@@ -177,11 +196,14 @@ def conv2d_grad_weight(
         dilation: as in conv2d; default 1.
         groups: as in conv2d; default 1.
         algorithm: as in conv2d; default "auto".
+        precision: as in conv2d; default "fp32".
 
     Returns:
         An array of shape w_shape.
     """
-    return _core.conv2d_grad_weight(x, dy, w_shape, strides, padding, dilation, groups, algorithm)
+    return _core.conv2d_grad_weight(
+        *(x, dy, w_shape, strides, padding, dilation, groups, algorithm, precision)
+    )
 
 
 def conv2d_output_shape(

@@ -9,7 +9,7 @@ from sixloop.nn import _epilogue, _scratch, _window
 from sixloop.nn.layer import Context, Footprint, Layer, ParameterSpec, Scratch, Window
 from sixloop.ops import Array
 
-ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4")
+ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4", "implicit_gemm")
 
 
 class Conv2D(Layer):
