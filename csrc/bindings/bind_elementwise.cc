@@ -75,6 +75,22 @@ void bind_elementwise(py::module_& m) {
     return itself ? x : call.wrap(y);
   });
 
+  // Arrays, or lists of them.
+  m.def("cast_into", [](const py::object& x, const py::object& y) {
+    Call call("cast_into", Devices::all);
+    const auto listed = [](const py::object& value) {
+      const bool list = py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value);
+      return list ? py::list(value) : py::list(py::make_tuple(value));
+    };
+    std::vector<Tensor> xs, ys;
+    for (const py::handle array : listed(x)) xs.push_back(call.array("x", array));
+    for (const py::handle array : listed(y)) ys.push_back(call.output_array("y", array));
+    Call::without_gil([&] {
+      cast_into(xs, ys);
+      return 0;
+    });
+  });
+
   // `name` is a function's and the tag of its errors; alpha is None where the function has none.
   m.def("activate", [](const char* name, const py::object& x, const py::object& alpha) {
     Call call(name, Devices::all);

@@ -243,22 +243,35 @@ Tensor cast(const Tensor& x, DType dtype) {
   }
   if (dtype == x.dtype()) return x;
   Tensor y = Tensor::empty(x.shape(), dtype, x.device());
-#if defined(SIXLOOP_HAS_CUDA)
-  if (y.device() == Device::cuda) {
-    cuda::cast(x, y);
-    return y;
-  }
-#endif
-  // Of float32 and float64 one is the source, one the target: a loop that compilers make vectors of.
-  parallel_ranges(x.size(), kGrain, [&](int64_t begin, int64_t end) {
-    if (dtype == DType::float32) {
-      std::transform(x.data<double>() + begin, x.data<double>() + end, y.data<float>() + begin,
-                     [](double v) { return static_cast<float>(v); });
-    } else {
-      std::copy(x.data<float>() + begin, x.data<float>() + end, y.data<double>() + begin);
-    }
-  });
+  cast_into({x}, {y});
   return y;
+}
+
+void cast_into(const std::vector<Tensor>& xs, const std::vector<Tensor>& ys) {
+  constexpr const char* op = "cast_into";
+  if (xs.size() != ys.size()) value_error("[", op, "] expected one y for each x; got ", xs.size(), " and ", ys.size());
+  for (size_t i = 0; i < xs.size(); ++i) {
+    check_floating_or_bfloat16(op, "x", xs[i]);
+    check_floating_or_bfloat16(op, "y", ys[i]);
+    check_same_shape(op, "x", xs[i], "y", ys[i]);
+  }
+#if defined(SIXLOOP_HAS_CUDA)
+  if (!xs.empty() && xs[0].device() == Device::cuda) return cuda::cast(xs, ys);
+#endif
+  for (size_t i = 0; i < xs.size(); ++i) {
+    dispatch_floating(xs[i].dtype(), [&](auto from) {
+      dispatch_floating(ys[i].dtype(), [&](auto to) {
+        using X = decltype(from);
+        using T = decltype(to);
+        const X* const x = xs[i].data<X>();
+        T* const y = ys[i].data<T>();
+        // A loop that compilers make vectors of.
+        parallel_ranges(xs[i].size(), kGrain, [&](int64_t begin, int64_t end) {
+          for (int64_t j = begin; j < end; ++j) y[j] = static_cast<T>(x[j]);
+        });
+      });
+    });
+  }
 }
 
 Tensor activate(const char* op, const Tensor& x, Activation activation, double alpha) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <utility>
+#include <vector>
 
 #include "base/kernel.h"
 #include "base/tensor.h"
@@ -69,6 +70,8 @@ Tensor scale(const Tensor& x, double s);
 
 // The elements in another floating-point dtype, rounded once to nearest, ties to even.
 Tensor cast(const Tensor& x, DType dtype);
+// The same into arrays that are there: ys[i] = xs[i], of one shape, none overlapping. All lie on one device.
+void cast_into(const std::vector<Tensor>& xs, const std::vector<Tensor>& ys);
 
 // `op` is the tag of errors.
 Tensor activate(const char* op, const Tensor& x, Activation activation, double alpha);

@@ -36,11 +36,6 @@ struct Product {
   __device__ T operator()(int64_t, T x) const { return x * s; }
 };
 
-template <class X>
-struct Widened {
-  __device__ X operator()(int64_t, X x) const { return x; }
-};
-
 template <class T>
 struct MovingAverage {
   T momentum, factor;
@@ -125,18 +120,6 @@ void scale(const Tensor& x, double s, const Tensor& y) {
     using T = decltype(t);
     using C = Computed<T>;
     map(Product<C>{static_cast<C>(s)}, y.data<T>(), y.size(), static_cast<const T*>(x.data<T>()));
-  });
-}
-
-void cast(const Tensor& x, const Tensor& y) {
-  dispatch_stored(x.dtype(), [&](auto from) {
-    dispatch_stored(y.dtype(), [&](auto to) {
-      using X = decltype(from);
-      using T = decltype(to);
-      if constexpr (!std::is_same_v<X, T>) {
-        map(Widened<Computed<X>>{}, y.data<T>(), y.size(), static_cast<const X*>(x.data<X>()));
-      }
-    });
   });
 }
 

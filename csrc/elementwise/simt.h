@@ -1,6 +1,8 @@
 // The maps and sums of elementwise.h on the GPU, with the bits of the CPU's. Arguments are validated, results dense.
 #pragma once
 
+#include <vector>
+
 #include "base/tensor.h"
 #include "base/window.h"
 #include "elementwise/activation.h"
@@ -10,7 +12,8 @@ namespace sixloop::cuda {
 void add(const Tensor& a, const Tensor& b, Activation activation, const Tensor& y);
 void bias_add(const Tensor& x, const Tensor& b, Activation activation, const Tensor& y);
 void scale(const Tensor& x, double s, const Tensor& y);
-void cast(const Tensor& x, const Tensor& y);
+// ys[i] = xs[i], rounded to its dtype; one launch for up to 64 arrays of each pair of dtypes.
+void cast(const std::vector<Tensor>& xs, const std::vector<Tensor>& ys);
 void activate(const Tensor& x, Activation activation, double alpha, const Tensor& y);  // y may be x
 void activate_grad(const Tensor& dy, const Tensor& x, Activation activation, double alpha, const Tensor& dx);
 void activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation, const Tensor& dz);

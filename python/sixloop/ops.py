@@ -1136,6 +1136,24 @@ def cast(x: Array, dtype: Any) -> Array:
     return _core.cast(x, dtype)
 
 
+def cast_into(x: Array | Sequence[Array], y: Array | Sequence[Array]) -> None:
+    """Writes x into y, which is there already, in the dtype of y: as :func:`cast` does.
+
+    On the GPU few launches convert many arrays (64 of each pair of dtypes by one): weights that an
+    optimizer keeps in float32 get their copies in bfloat16 so.
+
+    Args:
+        x: an array of float32, float64 or, on "cuda", bfloat16; or a list of them.
+        y: as many Tensors or writable dense NumPy arrays, each of the shape of its x, on one
+            device. No array overlaps another one.
+
+    Raises:
+        ValueError: different shapes, or lists of different lengths.
+        TypeError: another dtype.
+    """
+    _core.cast_into(x, y)
+
+
 def concat(arrays: Sequence[Array], axis: int = -1) -> Array:
     """Returns arrays joined along an axis.
 

@@ -99,6 +99,39 @@ def test_cast_to_the_same_dtype_is_no_copy(rng):
     assert ops.cast(x, "float64") is x
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_cast_into(rng, device):
+    """More arrays than a launch takes, of all dtypes, sizes around a block's, one of them empty."""
+    dtypes = ["float32", "float64"] + (["bfloat16"] if device == "cuda" else [])
+    sizes = [0, 1, 7, 8, 8191, 8192, 8200, 3, *rng.integers(1, 50, size=64 * len(dtypes) ** 2)]
+    xs, ys, expected = [], [], []
+    for i, size in enumerate(map(int, sizes)):
+        x = sixloop.Tensor(rng.normal(size=size)).to(device)
+        xs.append(ops.cast(x, dtypes[i % len(dtypes)]))
+        ys.append(sixloop.empty((size,), dtypes[i // len(dtypes) % len(dtypes)], device))
+        expected.append(ops.cast(xs[-1], ys[-1].dtype))
+    ops.cast_into(xs, ys)
+    for y, same in zip(ys, expected, strict=True):
+        assert_same_bits(ops.cast(y, "float64").numpy(), ops.cast(same, "float64").numpy())
+    y = np.empty(3, F32)
+    ops.cast_into(np.array([0.1, 0.2, 0.3]), y)
+    assert_same_bits(y, np.array([0.1, 0.2, 0.3], F32))
+
+
+def test_cast_into_refuses():
+    x, y = sixloop.zeros((2, 3), device="cuda"), sixloop.empty((2, 3), "bfloat16", "cuda")
+    with pytest.raises(ValueError, match=r"\[cast_into\] expected one y for each x; got 2 and 1"):
+        ops.cast_into([x, x], [y])
+    with pytest.raises(ValueError, match=r"\[cast_into\] x and y must have the same shape"):
+        ops.cast_into(x, y.reshape(3, 2))
+    with pytest.raises(
+        TypeError, match=r"\[cast_into\] y must be float32, float64 or bfloat16; got"
+    ):
+        ops.cast_into(x, sixloop.zeros((2, 3), "int32", "cuda"))
+    with pytest.raises(ValueError, match=r"\[cast_into\] all arrays must be on one device"):
+        ops.cast_into(x, np.zeros((2, 3)))
+
+
 # ---------------------------------------------------------------------------------- tensors
 
 
