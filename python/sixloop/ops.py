@@ -1,9 +1,10 @@
 """The kernels as functions on arrays.
 
 Arrays are :class:`sixloop.Tensor`, NumPy arrays or DLPack providers, float32 or float64, not
-mixed. On the GPU what is no product, convolution or update of weights takes bfloat16, too: computed
-in float32 and rounded once (docs/arithmetic.md); :func:`cast` converts. NumPy arrays in give NumPy
-arrays out (read without a copy where they are dense and aligned); any Tensor in gives Tensors out.
+mixed. On the GPU they may be bfloat16, too, but not what updates weights or makes random numbers:
+computed in float32 and rounded once (docs/arithmetic.md); :func:`cast` converts. NumPy arrays in
+give NumPy arrays out (read without a copy where they are dense and aligned); any Tensor in gives
+Tensors out.
 Activations are [N, H, W, C], convolution weights [KH, KW, C / groups, O]. ``strides``, ``dilation``
 and windows are an int or a pair (h, w). ``padding`` is an int, a pair (h, w), a pair of pairs
 ((top, bottom), (left, right)), "valid" or "same" (TensorFlow's rule, with strides too).

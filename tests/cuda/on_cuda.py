@@ -74,7 +74,7 @@ def assert_rounded(got: Any, expected: Any) -> None:
     """Demands of results of bfloat16 the bits of float32 ones rounded, of others the same bits."""
     if not isinstance(expected, tuple):
         got, expected = (got,), (expected,)
-    assert len(got) == len(expected)
+    assert len(got) == len(expected), f"{len(got)} results, not {len(expected)}"
     for number, (one, other) in enumerate(zip(got, expected, strict=True)):
         if isinstance(one, sixloop.Tensor):
             assert one.device == "cuda"

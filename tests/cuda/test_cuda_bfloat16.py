@@ -28,6 +28,19 @@ def wide(t):
     return ops.cast(t, "float32").numpy()
 
 
+def test_the_comparison_finds_a_wrong_answer(rng):
+    x = rng.normal(size=9).astype(F32)
+    right = rounded(x)
+    assert_rounded(to_bfloat16(x), x)
+    for i in range(9):
+        wrong = right.copy()
+        wrong.view(np.uint32)[i] ^= 1 << 16  # the last digit
+        with pytest.raises(AssertionError, match=f"1 of 9 elements differ, first at \\({i},"):
+            assert_rounded(to_bfloat16(wrong), x)
+    with pytest.raises(AssertionError, match="2 results"):
+        assert_rounded((to_bfloat16(x),) * 2, (x,))
+
+
 # ---------------------------------------------------------------------------------- conversions
 
 
