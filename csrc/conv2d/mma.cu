@@ -1,5 +1,6 @@
 #include "conv2d/mma.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "conv2d/mma_algorithms.h"
@@ -109,7 +110,11 @@ void grad_weight(const Conv2dParams& p, const T* x, const T* dy, const Tensor& d
   const ProductSizes g{windows.steps(), columns, pixels, p.groups};
   const MmaResult to{float_or_bf16(&dw), p.o, columns, dw.size()};
   if (without_tensor_cores(p, p.o, windows, pixels)) {
-    const int64_t parts = pixel_parts(pixels, dw.size() * static_cast<int64_t>(sizeof(float)));
+    // A thread has an element of a part: more parts than the CPU's, since depthwise filters have few elements.
+    constexpr int64_t kMostParts = 1024;
+    const MmaLimits& limits = kMmaLimitsHere;
+    const int64_t parts =
+        std::max<int64_t>(1, std::min({pixels / limits.least_part_k, limits.workspace / dw.size(), kMostParts}));
     const Tensor sums = Tensor::empty({parts, dw.size()}, DType::float32, Device::cuda);
     grouped_grad_weight(p, windows, dy, pixels, parts, ceil_div(pixels, parts), sums.data<float>());
     return add_mma_parts(sums.data<float>(), parts, to);

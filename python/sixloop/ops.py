@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Array = Any
 Pair = int | Sequence[int]
 Precision = Literal["fp32", "tf32"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32")
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
 

@@ -33,7 +33,8 @@ class Conv2D(Layer):
         strict: raise when (H + pad - KH) is not a multiple of the stride, instead of leaving
             out the last rows or columns; default False.
         algorithm: "auto" (a function of the shape alone), "direct", "im2col", "winograd2x2" or
-            "winograd4x4", see :func:`sixloop.ops.conv2d`.
+            "winograd4x4", or on tensor cores "implicit_gemm", see :func:`sixloop.ops.conv2d`.
+        precision: "fp32" (the default) or "tf32", see :func:`sixloop.ops.conv2d`.
         name: name of the layer and of its parameters.
 
     Raises:
@@ -57,6 +58,7 @@ class Conv2D(Layer):
         bias_initializer: InitializerLike = "zeros",
         strict: bool = False,
         algorithm: str = "auto",
+        precision: ops.Precision = "fp32",
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -73,6 +75,8 @@ class Conv2D(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.strict = _checks.flag(tag, "strict", strict)
         self.algorithm = _checks.choice(tag, "algorithm", algorithm, ALGORITHMS)
+        _checks.choice(tag, "precision", precision, ops.PRECISIONS)
+        self.precision: ops.Precision = precision
         if self.filters % self.groups:
             raise ValueError(
                 f"[{tag}] filters must be a multiple of groups; got filters={filters}, "
@@ -148,6 +152,7 @@ class Conv2D(Layer):
             groups=self.groups,
             activation=_epilogue.fused(self.activation, ctx),
             algorithm=self.algorithm,
+            precision=self.precision,
         )
         if ctx.saving:
             ctx.saved = x
@@ -172,6 +177,7 @@ class Conv2D(Layer):
                 dilation=self.dilation,
                 groups=self.groups,
                 algorithm=self.algorithm,
+                precision=self.precision,
             ),
         )
         if not ctx.needs[0]:
@@ -185,6 +191,7 @@ class Conv2D(Layer):
             dilation=self.dilation,
             groups=self.groups,
             algorithm=self.algorithm,
+            precision=self.precision,
         )
         return (dx,)
 
