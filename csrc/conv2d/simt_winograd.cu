@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 // products[k][i][j] of filters [kFrom * kFrom][.][.], whose element (tap, i, j) is
-// w[tap * tap_step + i * i_step + j * j_step].
+// w[tap * tap_step + i * i_step + j * j_step]; or the gradients of filters from those of products.
 template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
 __global__ void __launch_bounds__(kThreads, 2)
     filter_kernel(const T* w, int64_t tap_step, int64_t i_step, int64_t j_step, int64_t size, int64_t columns,
@@ -102,20 +102,6 @@ __global__ void __launch_bounds__(kThreads, 2)
   transform<V, kFrom, kTo, line>(from, to);
 #pragma unroll
   for (int k = 0; k < kTo * kTo; ++k) products[k * size + id] = to[k].v;
-}
-
-// dw[tap][i] = the transform of sums[k][i].
-template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
-__global__ void __launch_bounds__(kThreads, 2) grad_filter_kernel(const T* sums, int64_t size, T* dw) {
-  using V = Lane<T>;
-  const int64_t id = thread_number();
-  if (id >= size) return;
-  V from[kFrom * kFrom], to[kTo * kTo];
-#pragma unroll
-  for (int k = 0; k < kFrom * kFrom; ++k) from[k] = V{sums[k * size + id]};
-  transform<V, kFrom, kTo, line>(from, to);
-#pragma unroll
-  for (int tap = 0; tap < kTo * kTo; ++tap) dw[tap * size + id] = to[tap].v;
 }
 
 // Calls f(Function{}) with the transforms of winograd_lines-inl.h for this filter and tile.
@@ -247,8 +233,8 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
         launch_product<Tile<T, 32, 32, 8, 1, 1, kResident>, kRunTiles>(g, left, right, sink);
       }
     }
-    SIXLOOP_LAUNCH((grad_filter_kernel<T, kReach, kFilter, F::grad_filter>), blocks_for(size), kThreads, 0,
-                   current_stream(), static_cast<const T*>(sums.get()), size, dw);
+    SIXLOOP_LAUNCH((filter_kernel<T, kReach, kFilter, F::grad_filter>), blocks_for(size), kThreads, 0, current_stream(),
+                   static_cast<const T*>(sums.get()), size, 0, 1, size, size, dw);
   });
 }
 

@@ -33,6 +33,16 @@ template <class T>
 __device__ __forceinline__ void store_pack(const Pack<T>& pack, T* p) {
   *reinterpret_cast<Pack<T>*>(p) = pack;
 }
+// The same for global memory, where another branch stores single elements: nvcc would merge these stores with those of
+// the pack, and make it four instructions.
+template <class T>
+__device__ __forceinline__ void store_whole_pack(const Pack<T>& pack, T* p) {
+#if defined(__CUDACC__)
+  __stwb(reinterpret_cast<uint4*>(p), *reinterpret_cast<const uint4*>(&pack));
+#else
+  store_pack(pack, p);
+#endif
+}
 
 // Whether packs may be loaded from there: memory of other libraries is aligned to its elements alone.
 template <class... T>

@@ -318,7 +318,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         pack.v[x] = value.v;
       }
       if (sink.packs && j + Pack<T>::N <= live) {
-        store_pack(pack, to + j);
+        store_whole_pack(pack, to + j);
       } else {
 #pragma unroll
         for (int x = 0; x < Pack<T>::N; ++x) {
