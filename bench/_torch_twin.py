@@ -25,11 +25,13 @@ class Twin(torch.nn.Module):
     Args:
         model: with parameters; they are copied.
         layout: torch.channels_last or torch.contiguous_format, of the filters.
+        device: where its parameters are.
     """
 
-    def __init__(self, model: nn.Model, layout: torch.memory_format) -> None:
+    def __init__(self, model: nn.Model, layout: torch.memory_format, device: str = "cpu") -> None:
         super().__init__()
         self.layout = layout
+        self.device = device
         self.outputs = model.output_slots
         self.slots = len(model.inputs) + len(model.steps)
         self.calls: list[tuple[Callable[..., Any], tuple[int, ...], int, list[int]]] = []
@@ -64,7 +66,7 @@ class Twin(torch.nn.Module):
     # ---- parameters ----------------------------------------------------------------------------
 
     def _parameter(self, name: str, array: np.ndarray, trainable: bool = True) -> torch.Tensor:
-        tensor = torch.from_numpy(np.array(array, order="C"))
+        tensor = torch.from_numpy(np.array(array, order="C")).to(self.device)
         if tensor.ndim == 4:
             tensor = tensor.contiguous(memory_format=self.layout)
         attribute = f"{self._prefix}_{name}".replace(".", "_")

@@ -4,38 +4,64 @@
     python bench/gpu_check.py --out DIR --skip-build # with the sixloop that is installed
     python bench/gpu_check.py --out DIR --dry-run    # tiny shapes, nobody else timed: emulated, too
 
-Every part writes DIR/gpu_check.json anew, so that a run that is stopped has told what it knows.
-Checks run in processes of their own with a deadline: a kernel that hangs or an address that is
-wrong ends one of them. Times are medians of turns, ours and PyTorch's in alternation, over inputs
-that rotate past the second-level cache.
+Each part is a process of its own with a deadline, so that a kernel that hangs or an address that is
+wrong ends one of them, and the rows it had written remain. DIR/gpu_check.json is written anew after
+every part. Times are medians of turns, ours and PyTorch's in alternation, over inputs that rotate
+past the second-level cache; PyTorch runs eagerly in channels_last with cudnn.benchmark.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
-# Bytes of rotating inputs: twice the second-level cache of the largest GPU.
-ROTATED_BYTES = 128 << 20
-TURN_SECONDS = 0.02
-TURNS = 7
+TOTAL_SECONDS = 590
+# Less is not worth the start of a process that imports PyTorch.
+LEAST_SECONDS = 10
+BUILD_SECONDS = 150
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process, or for the tests one for each file.
+
+    Attributes:
+        name: of the function in _gpu_parts.PARTS, or of one here.
+        seconds: its deadline, and less where less of the total is left.
+    """
+
+    name: str
+    seconds: int
+
+
+# What proves most comes first. The last ones take what is left.
+PARTS = [
+    Part("ceilings", 20),
+    Part("golden", 10),
+    Part("accuracy", 60),
+    Part("tests", 90),
+    Part("products", 40),
+    Part("convolutions", 80),
+    Part("memory", 30),
+    Part("networks", 70),
+    Part("sanitizer", 40),
+]
 
 
 class Report:
@@ -48,47 +74,77 @@ class Report:
 
     def add(self, part: str, value: Any) -> None:
         self.values["parts"][part] = value
-        self.save()
-        print(f"--- {part}: {summary_of(value)}", flush=True)
-
-    def save(self) -> None:
         self.path.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(value)
+        print(f"--- {part}: {text if len(text) < 300 else text[:300] + ' ...'}", flush=True)
 
 
-def summary_of(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) < 400 else text[:400] + " ..."
+def run(command: list[str], seconds: float, **more: Any) -> tuple[str, str]:
+    """Runs a command and ends it, with all that it started, at the deadline.
 
-
-def output_of(command: list[str], timeout: float = 60) -> str:
-    """Returns what a command prints, or why it could not."""
+    Returns:
+        How it ended, "" if well, and what it printed.
+    """
     try:
-        result = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, check=False
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,
+            **more,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{type(error).__name__}: {error}"
-    return (result.stdout or result.stderr).strip()
+    except OSError as error:
+        return f"{type(error).__name__}: {error}", ""
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        return f"killed after {seconds:.0f} s", output
+    return "" if process.returncode == 0 else f"exit status {process.returncode}", output
+
+
+def run_rows(command: list[str], rows: Path, seconds: float) -> Json:
+    """Runs a command that appends rows of JSON to a file, and returns those it got to."""
+    rows.unlink(missing_ok=True)
+    start = time.perf_counter()
+    ended, output = run([*command, "--rows", str(rows)], seconds)
+    result: Json = {"seconds": round(time.perf_counter() - start, 1), "rows": read_rows(rows)}
+    if ended:
+        result |= {"ended": ended, "output": output.splitlines()[-20:]}
+    return result
+
+
+def read_rows(path: Path) -> list[Json]:
+    """Returns the complete rows of a file that may end within one."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def line_of(command: list[str]) -> str:
+    """Returns what a command prints, or why it could not."""
+    ended, output = run(command, 30)
+    return output.strip() or ended
 
 
 def environment() -> Json:
     """Returns the machine, its driver, and the commit."""
     query = "name,driver_version,clocks.sm,clocks.mem,power.limit,memory.total,ecc.mode.current"
     found: Json = {
-        "gpu": output_of(["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]),
-        "nvcc": output_of(["nvcc", "--version"]).splitlines()[-1:],
-        "kernel": output_of(["uname", "-a"]),
-        "commit": output_of(["git", "rev-parse", "HEAD"]),
-        "changed": output_of(["git", "status", "--short"]),
+        "gpu": line_of(["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]),
+        "nvcc": line_of(["nvcc", "--version"]).splitlines()[-1:],
+        "kernel": line_of(["uname", "-a"]),
+        "cores": os.cpu_count(),
+        "commit": line_of(["git", "rev-parse", "HEAD"]),
+        "changed": line_of(["git", "status", "--short"]),
         "python": sys.version.split()[0],
     }
-    try:
-        import torch
-    except ImportError:
-        found["torch"] = None
-    else:
-        found["torch"] = torch.__version__
-        found["cudnn"] = torch.backends.cudnn.version()
+    code = "import torch; print(torch.__version__, torch.backends.cudnn.version())"
+    found["torch, cudnn"] = line_of([sys.executable, "-c", code]).splitlines()[-1:]
     return found
 
 
@@ -97,362 +153,207 @@ def build(folder: Path) -> Json:
     tree, prefix = folder / "build", folder / "site"
     configure = [
         *("cmake", "-S", str(ROOT), "-B", str(tree), "-DCMAKE_BUILD_TYPE=Release"),
-        *("-DSIXLOOP_CUDA=ON", "-DCMAKE_CUDA_ARCHITECTURES=90a-real"),
+        *("-DSIXLOOP_CUDA=ON", "-DCMAKE_CUDA_ARCHITECTURES=90a-real", "-DSIXLOOP_CPP_TESTS=ON"),
         f"-DPython_EXECUTABLE={sys.executable}",
         *(["-G", "Ninja"] if shutil.which("ninja") else []),
     ]
+    compile_ = ["cmake", "--build", str(tree), "-j", str(os.cpu_count() or 2), "--target"]
     start = time.perf_counter()
     for command in (
         configure,
-        ["cmake", "--build", str(tree), "-j", str(os.cpu_count() or 2)],
+        [*compile_, "_core", "golden"],
         ["cmake", "--install", str(tree), "--prefix", str(prefix)],
     ):
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            tail = "\n".join((result.stdout + result.stderr).splitlines()[-40:])
-            raise SystemExit(f"{' '.join(command)} failed:\n{tail}")
+        left = BUILD_SECONDS - (time.perf_counter() - start)
+        ended, output = run(command, max(left, 1))
+        if ended:
+            tail = "\n".join(output.splitlines()[-40:])
+            raise SystemExit(f"{' '.join(command)}: {ended}\n{tail}")
     shutil.copytree(ROOT / "python" / "sixloop", prefix / "sixloop", dirs_exist_ok=True)
     return {"seconds": round(time.perf_counter() - start, 1), "site": str(prefix)}
 
 
+def golden(folder: Path, seconds: float) -> Json:
+    """Writes what the instructions of cuda/ptx.h do here, for tests/simt/golden.txt."""
+    programs = sorted((folder / "build").glob("**/golden"))
+    if not programs:
+        return {"not run": "no program `golden` was built"}
+    ended, output = run([str(programs[0])], seconds)
+    (folder / "golden.txt").write_text(output, encoding="utf-8")
+    known = ROOT / "tests" / "simt" / "golden.txt"
+    differ = [
+        line.split()[0]
+        for line in output.splitlines()
+        if line and known.exists() and line not in known.read_text(encoding="utf-8").splitlines()
+    ]
+    return {"vectors": len(output.splitlines()), "differ": differ, "ended": ended}
+
+
 def check(files: list[Path], seconds: float) -> Json:
-    """Runs each file of tests in a process of its own."""
-    results: Json = {}
-    environment = {**os.environ, "SIXLOOP_TEST_CUDA": "1"}
-    for file in files:
+    """Runs the files of tests, four at a time: most of their time is the CPU's."""
+    deadline = time.perf_counter() + seconds
+
+    def check_file(file: Path) -> Json:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(file)]
-        try:
-            result = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                cwd=ROOT,
-                env=environment,
-                check=False,
-            )
-            lines = result.stdout.splitlines()
-            results[file.name] = {
-                "passed": result.returncode == 0,
-                "last": lines[-1] if lines else result.stderr[-500:],
-            }
-            if result.returncode != 0:
-                results[file.name]["tail"] = lines[-40:]
-        except subprocess.TimeoutExpired:
-            results[file.name] = {"passed": False, "last": f"no end within {seconds} s"}
-    return results
+        left = deadline - time.perf_counter()
+        if left < 1:
+            return {"passed": False, "last": "no time left"}
+        ended, output = run(command, left, env={**os.environ, "SIXLOOP_TEST_CUDA": "1"})
+        lines = output.splitlines()
+        result: Json = {"passed": not ended, "last": lines[-1] if lines else ended}
+        if ended:
+            result |= {"ended": ended, "tail": lines[-40:]}
+        return result
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip((file.name for file in files), pool.map(check_file, files)))
 
 
 def sanitize(seconds: float) -> Json:
-    """Runs a few tests under compute-sanitizer, where it works."""
+    """Runs the tiny cases under compute-sanitizer, where it works."""
     if shutil.which("compute-sanitizer") is None:
         return {"not run": "compute-sanitizer is not here"}
     results: Json = {}
     for tool in ("memcheck", "racecheck", "synccheck"):
         command = [
             *("compute-sanitizer", "--tool", tool, "--error-exitcode", "9"),
-            *(sys.executable, str(Path(__file__)), "--tiny", "--out", os.devnull),
+            *(sys.executable, str(Path(__file__)), "--part", "accuracy", "--dry-run"),
         ]
-        text = output_of(command, seconds)
-        results[tool] = text.splitlines()[-3:]
+        ended, output = run([*command, "--rows", os.devnull], seconds / 3)
+        results[tool] = [*output.splitlines()[-3:], *([ended] if ended else [])]
     return results
 
 
-def rotating(make: Callable[[], list[Any]], nbytes: int) -> Iterator[list[Any]]:
-    """Yields sets of arguments for ever, together larger than any cache."""
-    count = max(1, min(16, ROTATED_BYTES // max(nbytes, 1)))
-    sets = [make() for _ in range(count)]
-    while True:
-        yield from sets
-
-
-def seconds_of(run: Callable[[], Any], wait: Callable[[], None], calls: int) -> float:
-    wait()
-    start = time.perf_counter()
-    for _ in range(calls):
-        run()
-    wait()
-    return (time.perf_counter() - start) / calls
-
-
-def alternate(ours: Callable[[], Any], theirs: Callable[[], Any] | None) -> Json:
-    """Returns microseconds of both, medians of alternating turns, and their ratio."""
-    import sixloop
-
-    libraries = {"sixloop": (ours, sixloop.cuda.synchronize)}
-    if theirs is not None:
-        import torch
-
-        libraries["torch"] = (theirs, torch.cuda.synchronize)
-    calls = {}
-    for name, (run, wait) in libraries.items():
-        for _ in range(3):
-            run()
-        calls[name] = max(1, min(2000, int(TURN_SECONDS / max(seconds_of(run, wait, 3), 1e-6))))
-    times: dict[str, list[float]] = {name: [] for name in libraries}
-    for _ in range(TURNS):
-        for name, (run, wait) in libraries.items():
-            times[name].append(seconds_of(run, wait, calls[name]) * 1e6)
-    row: Json = {f"{name}_us": round(float(np.median(t)), 3) for name, t in times.items()}
-    row["spread"] = {name: [round(min(t), 3), round(max(t), 3)] for name, t in times.items()}
-    if theirs is not None:
-        row["ratio"] = round(row["torch_us"] / row["sixloop_us"], 3)
-    return row
-
-
-@dataclass(frozen=True)
-class Case:
-    """One op of both libraries on random arrays of the same shapes.
-
-    Attributes:
-        name: for the table.
-        work: operations, or bytes as a negative number where memory is the limit.
-        shapes: of the arguments.
-        ours, theirs: functions of the arguments; in theirs, images are NCHW.
-        images: which arguments are images.
-    """
-
-    name: str
-    work: float
-    shapes: tuple[tuple[int, ...], ...]
-    ours: Callable[..., Any]
-    theirs: Callable[..., Any]
-    images: tuple[int, ...] = ()
-
-    def arrays(self, rng: np.random.Generator) -> list[np.ndarray[Any, Any]]:
-        return [rng.standard_normal(shape, dtype=np.float32) for shape in self.shapes]
-
-    def time(self, torch: Any) -> Json:
-        """Returns microseconds of both libraries; of ours alone where torch is None."""
-        import sixloop
-
-        rng = np.random.default_rng(0)
-        nbytes = sum(4 * math.prod(shape) for shape in self.shapes)
-        mine = rotating(lambda: [sixloop.Tensor(a).to("cuda") for a in self.arrays(rng)], nbytes)
-        if torch is None:
-            return alternate(lambda: self.ours(*next(mine)), None)
-
-        def their_arguments() -> list[Any]:
-            tensors = [torch.from_numpy(a).cuda() for a in self.arrays(rng)]
-            return [t.permute(0, 3, 1, 2) if i in self.images else t for i, t in enumerate(tensors)]
-
-        yours = rotating(their_arguments, nbytes)
-        return alternate(lambda: self.ours(*next(mine)), lambda: self.theirs(*next(yours)))
-
-
-def products(tiny: bool) -> Iterator[Case]:
-    import torch
-
-    from sixloop import ops
-
-    for n in (64,) if tiny else (512, 1024, 2048, 4096, 8192):
-        yield Case(f"gemm {n}", 2.0 * n**3, ((n, n), (n, n)), ops.gemm, torch.mm)
-
-
-def convolutions(tiny: bool) -> Iterator[Case]:
-    from torch import conv2d
-    from torch.nn import grad
-
-    from sixloop import ops
-
-    layers = [
-        # N, H, W, C, filter, O, stride, padding
-        (8, 56, 56, 64, 1, 64, 1, 0),
-        (8, 56, 56, 64, 3, 64, 1, 1),
-        (8, 28, 28, 128, 3, 128, 1, 1),
-        (8, 14, 14, 256, 3, 256, 1, 1),
-        (8, 56, 56, 128, 3, 128, 2, 1),
-        (8, 224, 224, 3, 7, 64, 2, 3),
-        (128, 14, 14, 6, 5, 16, 1, 0),
-    ]
-    for n, h, w, c, k, o, stride, padding in [(1, 9, 7, 4, 3, 8, 1, 1)] if tiny else layers:
-        oh, ow = ((size + 2 * padding - k) // stride + 1 for size in (h, w))
-        x, filters, y = (n, h, w, c), (k, k, c, o), (n, oh, ow, o)
-        call = partial(Case, work=2.0 * math.prod(y) * math.prod(filters[:3]))
-        label = f"{n}x{h}x{w}x{c} {k}x{k}/{stride} to {o}"
-        options = {"strides": stride, "padding": padding}
-        turn = (3, 2, 0, 1)
-        yield call(
-            name=f"conv2d {label}",
-            shapes=(x, filters),
-            ours=partial(ops.conv2d, **options),
-            theirs=lambda a, b, s=stride, p=padding: conv2d(a, b.permute(turn), None, s, p),
-            images=(0,),
-        )
-        yield call(
-            name=f"conv2d_grad_input {label}",
-            shapes=(y, filters),
-            ours=partial(ops.conv2d_grad_input, x_shape=x, **options),
-            theirs=lambda dy, b, size=(n, c, h, w), s=stride, p=padding: grad.conv2d_input(
-                size, b.permute(turn), dy, s, p
-            ),
-            images=(0,),
-        )
-        yield call(
-            name=f"conv2d_grad_weight {label}",
-            shapes=(x, y),
-            ours=partial(ops.conv2d_grad_weight, w_shape=filters, **options),
-            theirs=lambda a, dy, size=(o, c, k, k), s=stride, p=padding: grad.conv2d_weight(
-                a, size, dy, s, p
-            ),
-            images=(0, 1),
-        )
-
-
-def passes_over_memory(tiny: bool) -> Iterator[Case]:
-    import torch
-    from torch.nn import functional
-
-    from sixloop import ops
-
-    rows = [(64, 10)] if tiny else [(65536, 10), (65536, 128), (32768, 1000), (4096, 32768)]
-    for m, classes in rows:
-        yield Case(
-            f"softmax {m}x{classes}",
-            -8.0 * m * classes,
-            ((m, classes),),
-            ops.softmax,
-            lambda x: torch.softmax(x, -1),
-        )
-    image = (1, 8, 6, 4) if tiny else (64, 112, 112, 64)
-    nbytes, channels = 4.0 * math.prod(image), image[3:]
-    yield Case(
-        "max_pool2d 2x2",
-        -1.25 * nbytes,
-        (image,),
-        lambda x: ops.max_pool2d(x, 2),
-        lambda x: torch.max_pool2d(x, 2),
-        images=(0,),
-    )
-    yield Case(
-        "batch_norm + relu, training",
-        -3 * nbytes,
-        (image, channels, channels),
-        partial(ops.batch_norm, activation="relu"),
-        lambda x, g, b: torch.relu_(functional.batch_norm(x, None, None, g, b, training=True)),
-        images=(0,),
-    )
-    yield Case("relu", -2 * nbytes, (image,), ops.relu, torch.relu, images=(0,))
-
-
-def cases(tiny: bool) -> list[Case]:
-    return [*products(tiny), *convolutions(tiny), *passes_over_memory(tiny)]
-
-
-def ceilings() -> Json:
-    """Returns the rates of a copy and of matrix products through PyTorch, after a warm-up."""
-    import torch
-
-    a = torch.randn(8192, 8192, device="cuda")
-    b = torch.randn(8192, 8192, device="cuda")
-    stop = time.perf_counter() + 3
-    while time.perf_counter() < stop:
-        torch.mm(a, b)
-        torch.cuda.synchronize()
-    found: Json = {}
-    source = torch.empty(1 << 30, device="cuda", dtype=torch.uint8)
-    target = torch.empty_like(source)
-    elapsed = seconds_of(lambda: target.copy_(source), torch.cuda.synchronize, 20)
-    found["copy_gbs"] = round(2 * source.numel() / elapsed / 1e9, 1)
-    for name, tf32, dtype in (
-        ("fp32", False, torch.float32),
-        ("tf32", True, torch.float32),
-        ("bf16", False, torch.bfloat16),
-    ):
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        x, y = a.to(dtype), b.to(dtype)
-        elapsed = seconds_of(lambda x=x, y=y: torch.mm(x, y), torch.cuda.synchronize, 10)
-        found[f"{name}_tflops"] = round(2 * 8192**3 / elapsed / 1e12, 1)
-    torch.backends.cuda.matmul.allow_tf32 = False
+def failures(parts: Json) -> list[str]:
+    """Returns what must not be: wrong results, tests that fail, parts that ended early."""
+    found = []
+    for name, part in parts.items():
+        if name == "tests":
+            found += [f"{file}: {r['last']}" for file, r in part.items() if not r["passed"]]
+        elif name == "golden" and part.get("differ"):
+            found += [f"golden: {vector} is not what it was" for vector in part["differ"]]
+        elif isinstance(part, dict):
+            for row in part.get("rows", ()):
+                if row.get("passed", True) is not True:
+                    why = row.get("failed") or f"error {row['error']:.1e} of {row['limit']:.1e}"
+                    same = "" if row.get("same_bits", True) else ", bits differ between runs"
+                    found.append(f"{name}: {row['name']}: {why}{same}")
+        if isinstance(part, dict) and part.get("ended"):
+            found.append(f"{name}: {part['ended']}")
     return found
 
 
-def repeated(tiny: bool) -> Json:
-    """Returns the ops whose results differ between two runs: none may."""
-    import sixloop
+def table(rows: list[Json], limits: dict[str, float]) -> str:
+    """Returns the rows as text, the slowest against PyTorch first.
 
-    rng = np.random.default_rng(1)
-    differ = []
-    for case in cases(tiny):
-        arguments = [sixloop.Tensor(a).to("cuda") for a in case.arrays(rng)]
-
-        def run(case: Case = case, arguments: list[Any] = arguments) -> list[Any]:
-            result = case.ours(*arguments)
-            parts = result if isinstance(result, tuple) else (result,)
-            return [part.numpy() for part in parts]
-
-        pairs = list(zip(run(), run(), strict=True))
-        if not all(np.array_equal(first, second) for first, second in pairs):
-            differ.append(case.name)
-    return {"differ": differ}
-
-
-def table(rows: list[Json], limits: Json) -> str:
-    """Returns the rows as text, the slowest against PyTorch first."""
-    lines = [f"{'op':<48} {'ours us':>10} {'torch us':>10} {'ratio':>7} {'of limit':>9}"]
-    for row in sorted(rows, key=lambda r: r.get("ratio", 0)):
+    Args:
+        limits: operations a second by precision, and "copy": bytes a second.
+    """
+    lines = [
+        f"{'op':<58} {'ours us':>9} {'torch us':>9} {'ratio':>6} {'determ.':>7} {'limit':>6} target"
+    ]
+    timed = [row for row in rows if "sixloop_us" in row]
+    for row in sorted(timed, key=lambda r: r.get("ratio", 0)):
         work, elapsed = row["work"], row["sixloop_us"] * 1e-6
-        limit = limits.get("fp32_tflops", 0) * 1e12 if work > 0 else limits.get("copy_gbs", 0) * 1e9
-        share = f"{abs(work) / elapsed / limit:9.1%}" if limit else f"{'':>9}"
+        limit = limits.get(row["name"].split()[-1] if work > 0 else "copy")
+        share = f"{abs(work) / elapsed / limit:6.1%}" if limit and work else f"{'':>6}"
+        ratio, target = row.get("ratio", 0), row.get("target")
+        verdict = "" if target is None or not ratio else f"{target:.2f} "
+        verdict += "" if not verdict else "ok" if ratio >= target else "below"
         lines.append(
-            f"{row['name']:<48} {row['sixloop_us']:>10,.1f} {row.get('torch_us', 0):>10,.1f} "
-            f"{row.get('ratio', 0):>7.2f} {share}"
+            f"{row['name']:<58} {row['sixloop_us']:>9,.1f} {row.get('torch_us', 0):>9,.1f} "
+            f"{ratio:>6.2f} {row.get('deterministic_ratio', 0):>7.2f} {share} {verdict}".rstrip()
         )
+    skipped: dict[str, int] = {}
+    for row in rows:
+        if "not run" in row:
+            skipped[row["not run"]] = skipped.get(row["not run"], 0) + 1
+    return "\n".join(lines + [f"{count} not run: {why}" for why, count in skipped.items()])
+
+
+def steps_table(rows: list[Json]) -> str:
+    """Returns milliseconds of the networks' training steps, a line for each network."""
+    networks: dict[str, Json] = {}
+    for row in rows:
+        networks.setdefault(row["name"], {})[row["library"]] = row.get("ms")
+    lines = [f"{'training step':<28} {'ours ms':>9} {'torch':>6} {'torch.compile':>13}"]
+    for name, times in networks.items():
+        ours = times.get("sixloop")
+        ratios = [
+            f"{times[peer] / ours:.2f}" if ours and times.get(peer) else "-"
+            for peer in ("torch", "torch.compile")
+        ]
+        mine = f"{ours:9.3f}" if ours else f"{'-':>9}"
+        lines.append(f"{name:<28} {mine} {ratios[0]:>6} {ratios[1]:>13}")
     return "\n".join(lines)
 
 
+def run_part(name: str, rows: Path, dry: bool) -> int:
+    """Runs one part in this process, row by row."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from _gpu_parts import PARTS as FUNCTIONS
+
+    with rows.open("a", encoding="utf-8") as file:
+        for row in FUNCTIONS[name](dry):
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+    return 0
+
+
+def run_all(report: Report, dry: bool, start: float) -> None:
+    """Runs the parts, each within its time and what is left of all."""
+    folder = report.path.parent.resolve()
+    script = [sys.executable, str(Path(__file__)), *(["--dry-run"] if dry else [])]
+    tests = sorted((ROOT / "tests" / "cuda").glob("test_*.py"))
+    special: dict[str, Callable[[float], Json]] = {
+        "golden": partial(golden, folder),
+        "tests": partial(check, tests[:1] if dry else tests),
+        "sanitizer": sanitize,
+    }
+    for part in PARTS:
+        seconds = min(part.seconds, TOTAL_SECONDS - (time.perf_counter() - start))
+        if seconds < LEAST_SECONDS:
+            report.add(part.name, {"not run": "no time left"})
+        elif part.name in special:
+            report.add(part.name, special[part.name](seconds))
+        else:
+            command = [*script, "--part", part.name]
+            report.add(part.name, run_rows(command, folder / f"{part.name}.jsonl", seconds))
+
+
 def main() -> int:
-    """Runs all parts."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for gpu_check.json")
+    parser.add_argument("--out", type=Path, help="folder for gpu_check.json")
     parser.add_argument("--skip-build", action="store_true", help="use the installed sixloop")
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes, PyTorch is not timed")
-    parser.add_argument(
-        "--tiny", action="store_true", help="run each op of the table twice, and stop"
-    )
+    parser.add_argument("--part", help="run this part alone, in this process")
+    parser.add_argument("--rows", type=Path, help="file for the rows of --part")
     args = parser.parse_args()
-    if args.tiny:
-        repeated(tiny=True)
-        return 0
+    if args.part:
+        return run_part(args.part, args.rows, args.dry_run)
+    if args.out is None:
+        parser.error("--out is needed")
 
+    start = time.perf_counter()
     report = Report(args.out)
     report.add("environment", environment())
     if not (args.skip_build or args.dry_run):
         report.add("build", build(args.out.resolve()))
         os.environ["PYTHONPATH"] = report.values["parts"]["build"]["site"]
-        # This process, too, must take the new sixloop.
-        command = [sys.executable, str(Path(__file__)), "--out", str(args.out), "--skip-build"]
-        return subprocess.run(command, check=False).returncode
-    import sixloop
+    code = "import sixloop; print(sixloop.cuda.why() or sixloop.cuda.device_name())"
+    report.add("device", line_of([sys.executable, "-c", code]))
+    run_all(report, args.dry_run, start)
 
-    if not sixloop.cuda.is_available():
-        raise SystemExit(f"no GPU: {sixloop.cuda.why()}")
-    report.add("device", sixloop.cuda.device_name())
-    limits = {} if args.dry_run else ceilings()
-    report.add("ceilings", limits)
-    files = sorted((ROOT / "tests" / "cuda").glob("test_*.py"))
-    report.add("tests", check(files[:1] if args.dry_run else files, seconds=120))
-    report.add("repeated", repeated(args.dry_run))
-    peer = None
-    if not args.dry_run:
-        report.add("compute-sanitizer", sanitize(seconds=40))
-        import torch
-
-        torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.allow_tf32 = False
-        peer = torch
-    rows: list[Json] = []
-    for case in cases(args.dry_run):
-        rows.append({"name": case.name, "work": case.work, **case.time(peer)})
-        report.values["parts"]["times"] = rows
-        report.save()
-    report.add("times", rows)
+    parts = report.values["parts"]
+    limits = {row["name"]: row["per_second"] for row in parts["ceilings"].get("rows", ())}
+    families = ("products", "convolutions", "memory")
+    rows = [row for family in families for row in parts[family].get("rows", ())]
     print(table(rows, limits))
-    failed = [name for name, r in report.values["parts"]["tests"].items() if not r["passed"]]
-    if failed or report.values["parts"]["repeated"]["differ"]:
-        print(f"failed: {failed}, {report.values['parts']['repeated']['differ']}")
-        return 1
-    return 0
+    print(steps_table(parts["networks"].get("rows", [])))
+    wrong = failures(parts)
+    print("\n".join(wrong) if wrong else "nothing failed")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ CALLS: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {
     "bias_add": ([X, ones(4)], {}, (0, 1)),
     "bias_grad": ([X], {}, (0,)),
     "scale": ([X, 2.0], {}, (0,)),
+    "cast": ([X, "float64"], {}, (0,)),
     "zero_pad2d": ([X, 1], {}, (0,)),
     "crop2d": ([X, 1], {}, (0,)),
     "split": ([X, [1, 3]], {}, (0,)),
@@ -146,6 +147,7 @@ def test_every_op_is_listed():
     listed |= {"fma_peak", "copy_bandwidth"}
     listed |= {"random_uniform", "random_normal", "random_bits"}
     listed |= {"sgd_update", "adam_update", "rmsprop_update", "moving_average"}
+    listed |= {"cast_into"}
     public = {
         name
         for name, value in vars(ops).items()
@@ -186,7 +188,13 @@ def test_mixed_dtypes(name):
 def test_wrong_shapes(name, place):
     """Every op with each array replaced by one of every rank and one of other sizes."""
     good = CALLS[name][0][place]
-    any_shape = set(reference.ACTIVATIONS) | {"activation", "scale", "dropout", "dropout_grad"}
+    any_shape = set(reference.ACTIVATIONS) | {
+        "activation",
+        "scale",
+        "cast",
+        "dropout",
+        "dropout_grad",
+    }
     for rank in range(7):
         bad = ones(*[2, 3, 4, 5, 2, 3][:rank])
         if rank == good.ndim:
@@ -627,7 +635,9 @@ _paddings = st.one_of(
 _shapes = st.lists(_small, max_size=5).map(tuple)
 _dtypes = st.sampled_from(["f4"] * 12 + ["f8"] * 3 + ["i4", "u1", ">f4", "c8", "O", "f2"])
 _activations = st.sampled_from([None, "relu", "tanh", "ramp", "swish", 3])
-_algorithms = st.sampled_from(["direct", "im2col", "winograd4x4", "auto", "magic", None])
+_algorithms = st.sampled_from(
+    ["direct", "im2col", "winograd4x4", "implicit_gemm", "auto", "magic", None]
+)
 _real = st.one_of(st.floats(0.01, 2), st.sampled_from([0, -1.0, math.nan, math.inf, "x", None]))
 
 

@@ -204,8 +204,8 @@ BUILDING: dict[str, Case] = {
     "algorithm": (
         lambda: Conv2D(2, 3, algorithm="im2cal"),
         ValueError,
-        "algorithm must be one of auto, direct, im2col, winograd2x2, winograd4x4; got 'im2cal' "
-        "(did you mean 'im2col'?)",
+        "algorithm must be one of auto, direct, im2col, winograd2x2, winograd4x4, implicit_gemm; "
+        "got 'im2cal' (did you mean 'im2col'?)",
     ),
     "initializer": (
         lambda: Dense(2, kernel_initializer="he_norml"),

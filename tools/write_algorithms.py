@@ -41,6 +41,11 @@ Under `with sixloop.batch_invariant():` N counts as 1 in the last two rules, and
 the columns of batch 1. im2col is never chosen: direct convolution does the same arithmetic without
 writing the matrix of windows.
 
+On a GPU's tensor cores, that is for bfloat16 arrays and with `precision="tf32"`, it is always
+**implicit_gemm**: the matrix of windows is multiplied without being written, its elements are
+gathered on their way to the tensor cores. The other algorithms have no kernels there, and it has
+none for ordinary cores.
+
 The tables have each distinct convolution once, with the number of layers that have it. 4x4 and 2x2
 are the tiles of Winograd's algorithm.
 """

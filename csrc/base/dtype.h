@@ -1,13 +1,15 @@
-// Element types a Tensor can hold. Kernels compute in float32 and float64; the integer types carry
-// labels, indices and bytes.
+// Element types a Tensor can hold. Kernels compute in float32 and float64; bfloat16 is stored on the GPU, and the
+// integer types carry labels, indices and bytes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "base/bfloat16.h"
+
 namespace sixloop {
 
-enum class DType : uint8_t { float32, float64, int32, int64, uint8 };
+enum class DType : uint8_t { float32, float64, int32, int64, uint8, bfloat16 };
 
 constexpr size_t size_of(DType dtype) {
   switch (dtype) {
@@ -19,6 +21,8 @@ constexpr size_t size_of(DType dtype) {
       return 8;
     case DType::uint8:
       return 1;
+    case DType::bfloat16:
+      return 2;
   }
   return 0;
 }
@@ -35,11 +39,15 @@ constexpr const char* name_of(DType dtype) {
       return "int64";
     case DType::uint8:
       return "uint8";
+    case DType::bfloat16:
+      return "bfloat16";
   }
   return "?";
 }
 
-constexpr bool is_floating(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
+constexpr bool is_floating(DType dtype) {
+  return dtype == DType::float32 || dtype == DType::float64 || dtype == DType::bfloat16;
+}
 
 template <class T>
 struct DTypeOf;
@@ -62,6 +70,10 @@ struct DTypeOf<int64_t> {
 template <>
 struct DTypeOf<uint8_t> {
   static constexpr DType value = DType::uint8;
+};
+template <>
+struct DTypeOf<BFloat16> {
+  static constexpr DType value = DType::bfloat16;
 };
 
 }  // namespace sixloop

@@ -19,6 +19,8 @@ struct PhiloxKey {
   uint64_t seed;
   uint32_t purpose;
   uint32_t step;
+  // On the GPU: where the step stands when the kernel runs, in place of `step`; a whole number. Null: nowhere.
+  const double* live_step = nullptr;
 };
 
 namespace {  // each ISA's file compiles a copy of its own

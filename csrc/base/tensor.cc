@@ -22,6 +22,10 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   t.dtype_ = dtype;
   t.device_ = device;
   const size_t bytes = static_cast<size_t>(t.size_) * size_of(dtype);
+  if (device == Device::cpu && dtype == DType::bfloat16) {
+    type_error("[Tensor] bfloat16 is a dtype of cuda alone; got device cpu for shape ", shape,
+               ": take float32 there, see ops.cast");
+  }
   if (device == Device::cuda) {
     t.owner_ = allocate_on_cuda(bytes);
     t.data_ = t.owner_.get();

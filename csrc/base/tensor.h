@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <stdexcept>
 
 #include "base/device.h"
 #include "base/dtype.h"
@@ -14,7 +15,8 @@ class Tensor {
  public:
   Tensor() = default;
 
-  // New memory from the caching allocator, or from the GPU's pool; contents undefined.
+  // New memory from the caching allocator, or from the GPU's pool; contents undefined. Throws TypeError for bfloat16 on
+  // the CPU.
   static Tensor empty(const Shape& shape, DType dtype, Device device = Device::cpu);
   static Tensor zeros(const Shape& shape, DType dtype, Device device = Device::cpu);
   // Memory of someone else, kept alive by `owner`.
@@ -48,9 +50,17 @@ class Tensor {
   Device device_ = Device::cpu;
 };
 
-// Calls f(T{}) with the C++ type of a floating-point dtype. The caller has checked the dtype.
+// Calls f(T{}) with the C++ type of a dtype that check_floating() let through.
 template <class F>
 decltype(auto) dispatch_floating(DType dtype, F&& f) {
+  if (dtype == DType::bfloat16) throw std::logic_error("bfloat16 reached kernels of float32 and float64");
+  return dtype == DType::float64 ? f(double{}) : f(float{});
+}
+
+// The same for one that check_floating_or_bfloat16() let through.
+template <class F>
+decltype(auto) dispatch_stored(DType dtype, F&& f) {
+  if (dtype == DType::bfloat16) return f(BFloat16{});
   return dtype == DType::float64 ? f(double{}) : f(float{});
 }
 

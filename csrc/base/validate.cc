@@ -3,8 +3,16 @@
 namespace sixloop {
 
 void check_floating(const char* op, const char* arg, const Tensor& t) {
-  if (!is_floating(t.dtype())) {
+  if (!is_floating(t.dtype()) || t.dtype() == DType::bfloat16) {
     type_error("[", op, "] ", arg, " must be float32 or float64; got ", name_of(t.dtype()), " of shape ", t.shape());
+  }
+}
+
+void check_floating_or_bfloat16(const char* op, const char* arg, const Tensor& t) {
+  if (t.device() == Device::cpu) return check_floating(op, arg, t);
+  if (!is_floating(t.dtype())) {
+    type_error("[", op, "] ", arg, " must be float32, float64 or bfloat16; got ", name_of(t.dtype()), " of shape ",
+               t.shape());
   }
 }
 

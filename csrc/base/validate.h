@@ -7,7 +7,10 @@
 
 namespace sixloop {
 
+// float32 or float64.
 void check_floating(const char* op, const char* arg, const Tensor& t);
+// These, or bfloat16, which there is on the GPU alone.
+void check_floating_or_bfloat16(const char* op, const char* arg, const Tensor& t);
 void check_rank(const char* op, const char* arg, const Tensor& t, int rank, const char* layout);
 void check_min_rank(const char* op, const char* arg, const Tensor& t, int rank);
 void check_same_dtype(const char* op, const char* arg_a, const Tensor& a, const char* arg_b, const Tensor& b);

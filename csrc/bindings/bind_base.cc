@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/allocator.h"
 #include "base/arch.h"
@@ -18,19 +20,42 @@ py::tuple shape_tuple(const Tensor& t) {
   return shape;
 }
 
-DType parse_dtype(py::handle value) {
-  const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(value));
-  for (DType dtype : {DType::float32, DType::float64, DType::int32, DType::int64, DType::uint8}) {
-    if (d.equal(numpy_dtype(dtype))) return dtype;
+// ml_dtypes' bfloat16 where that package is there: NumPy itself has none.
+std::optional<py::dtype> numpy_bfloat16() {
+  try {
+    return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_ImportError)) throw;
+    return std::nullopt;
   }
-  type_error("[Tensor] dtype must be float32, float64, int32, int64 or uint8; got ", py::str(d).cast<std::string>());
+}
+
+bool names_bfloat16(py::handle dtype) {
+  if (py::isinstance<py::str>(dtype)) return dtype.cast<std::string>() == "bfloat16";
+  for (const char* attribute : {"name", "__name__"}) {
+    const py::object name = py::getattr(dtype, attribute, py::none());
+    if (py::isinstance<py::str>(name)) return name.cast<std::string>() == "bfloat16";
+  }
+  return false;
+}
+
+// The elements for Python to look at: of bfloat16, widened.
+py::array readable(const Tensor& t) {
+  if (t.dtype() != DType::bfloat16) return numpy_view(t);
+  return numpy_view(Call::without_gil([&] {
+    const Tensor bits = Tensor::empty({t.bytes()}, DType::uint8);
+    copy_bytes(bits.raw(), Device::cpu, t.raw(), t.device(), static_cast<size_t>(t.bytes()));
+    const Tensor values = Tensor::empty(t.shape(), DType::float32);
+    std::copy_n(bits.data<BFloat16>(), t.size(), values.data<float>());
+    return values;
+  }));
 }
 
 // A copy, on the GPU, of what lies there.
 Tensor make_cuda_tensor(py::handle data, py::handle dtype) {
   const Tensor source = py::isinstance<Tensor>(data) ? data.cast<Tensor>() : from_dlpack_cuda("Tensor", "data", data);
-  if (!dtype.is_none() && parse_dtype(dtype) != source.dtype()) {
-    throw NotImplemented("[Tensor] no conversion to another dtype on cuda yet: use data's .to(\"cpu\")");
+  if (!dtype.is_none() && parse_dtype("Tensor", dtype) != source.dtype()) {
+    throw NotImplemented("[Tensor] no conversion to another dtype on cuda: use ops.cast, or data's .to(\"cpu\")");
   }
   return source.copy_to(Device::cuda);
 }
@@ -45,15 +70,20 @@ Tensor make_tensor(py::handle data, py::handle dtype) {
   py::array array = numpy.attr("asarray")(source);
   DType target;
   if (!dtype.is_none()) {
-    target = parse_dtype(dtype);
+    target = parse_dtype("Tensor", dtype);
   } else if (py::isinstance<py::list>(data) || py::isinstance<py::tuple>(data) || PyFloat_Check(data.ptr())) {
     // Python's own floats carry no precision that was chosen: they become the library's default.
-    target = array.dtype().kind() == 'f' ? DType::float32 : parse_dtype(array.dtype());
+    target = array.dtype().kind() == 'f' ? DType::float32 : parse_dtype("Tensor", array.dtype());
   } else {
-    target = parse_dtype(array.dtype());
+    target = parse_dtype("Tensor", array.dtype());
   }
   if (array.ndim() > Shape::kMaxRank) {
     value_error("[Tensor] at most ", Shape::kMaxRank, " dimensions are supported; got ", array.ndim());
+  }
+  if (target == DType::bfloat16) {
+    type_error(
+        "[Tensor] bfloat16 is a dtype of cuda alone: move float32 there and use ops.cast, or "
+        "sixloop.empty(shape, \"bfloat16\", \"cuda\") and its assign()");
   }
   array = numpy.attr("require")(array, numpy_dtype(target), "CA");
   int64_t dims[Shape::kMaxRank];
@@ -97,7 +127,7 @@ Tensor copy(const Tensor& t) {
 }
 
 std::string repr(const Tensor& t) {
-  const std::string body = py::repr(numpy_view(t)).cast<std::string>();
+  const std::string body = py::repr(readable(t)).cast<std::string>();
   return "Tensor(shape=" + t.shape().str() + ", dtype=" + name_of(t.dtype()) + ", device=" + name_of(t.device()) +
          ")\n" + body;
 }
@@ -105,6 +135,10 @@ std::string repr(const Tensor& t) {
 Tensor to_device(const Tensor& t, const std::string& device) {
   const Device target = parse_device("Tensor.to", device);
   if (target == t.device()) return t;
+  if (t.dtype() == DType::bfloat16) {
+    type_error("[Tensor.to] bfloat16 is a dtype of cuda alone: use ops.cast(x, \"float32\").to(\"cpu\"); got shape ",
+               t.shape());
+  }
   return Call::without_gil([&] { return t.copy_to(target); });
 }
 
@@ -113,15 +147,43 @@ void fill(const Tensor& t, const py::object& value) {
     numpy_view(t).attr("fill")(value);
     return;
   }
-  const Tensor filled = Tensor::empty(t.shape(), t.dtype());
-  numpy_view(filled).attr("fill")(value);
+  Tensor filled;
+  if (t.dtype() == DType::bfloat16) {
+    filled = Tensor::empty({t.bytes()}, DType::uint8);
+    std::fill_n(filled.data<BFloat16>(), t.size(), BFloat16(parse_float("Tensor.fill", "value", value)));
+  } else {
+    filled = Tensor::empty(t.shape(), t.dtype());
+    numpy_view(filled).attr("fill")(value);
+  }
   Call::without_gil([&] {
     copy_bytes(t.raw(), Device::cuda, filled.raw(), Device::cpu, static_cast<size_t>(t.bytes()));
     return 0;
   });
 }
 
+// An array of ml_dtypes' bfloat16 as bytes, or nothing where `values` is something else.
+std::optional<py::array> bfloat16_bytes(const Tensor& t, const py::object& values) {
+  if (t.dtype() != DType::bfloat16 || !py::isinstance<py::array>(values)) return std::nullopt;
+  const auto array = py::reinterpret_borrow<py::array>(values);
+  if (!names_bfloat16(array.dtype())) return std::nullopt;
+  bool same = array.ndim() == t.shape().rank();
+  for (int i = 0; same && i < t.shape().rank(); ++i) same = array.shape(i) == t.shape()[i];
+  if (!same) {
+    value_error("[Tensor.assign] the tensor and values must have the same shape; got ", t.shape(), " and ",
+                py::str(array.attr("shape")).cast<std::string>());
+  }
+  return py::array(py::module_::import("numpy").attr("ascontiguousarray")(array));
+}
+
 void assign(const Tensor& t, const py::object& values) {
+  if (const std::optional<py::array> bytes = bfloat16_bytes(t, values)) {
+    const void* const from = bytes->data();
+    Call::without_gil([&] {
+      copy_bytes(t.raw(), t.device(), from, Device::cpu, static_cast<size_t>(t.bytes()));
+      return 0;
+    });
+    return;
+  }
   Call call("Tensor.assign", Devices::all);
   const Tensor source = call.array("values", values);
   check_same_dtype("Tensor.assign", "the tensor", t, "values", source);
@@ -172,6 +234,9 @@ py::object to_dlpack(const Tensor& t, const py::kwargs& kwargs) {
 // https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html, version 3.
 py::dict cuda_array_interface(const Tensor& t) {
   if (t.device() != Device::cuda) throw py::attribute_error("the tensor is on the CPU: no __cuda_array_interface__");
+  if (t.dtype() == DType::bfloat16) {
+    throw py::attribute_error("NumPy's type strings have no bfloat16: no __cuda_array_interface__, use DLPack");
+  }
   py::dict d;
   d["shape"] = shape_tuple(t);
   d["typestr"] = numpy_dtype(t.dtype()).attr("str");
@@ -208,18 +273,39 @@ py::dtype numpy_dtype(DType dtype) {
       return py::dtype::of<int64_t>();
     case DType::uint8:
       return py::dtype::of<uint8_t>();
+    case DType::bfloat16:
+      if (const std::optional<py::dtype> found = numpy_bfloat16()) return *found;
+      type_error("[Tensor] NumPy has no bfloat16: use ops.cast(x, \"float32\").numpy(), or install ml_dtypes");
   }
   throw std::logic_error("unknown dtype");
 }
 
+DType parse_dtype(const char* op, py::handle value) {
+  if (names_bfloat16(value)) return DType::bfloat16;
+  const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(value));
+  for (DType dtype : {DType::float32, DType::float64, DType::int32, DType::int64, DType::uint8}) {
+    if (d.equal(numpy_dtype(dtype))) return dtype;
+  }
+  type_error("[", op, "] dtype must be float32, float64, bfloat16, int32, int64 or uint8; got ",
+             py::str(d).cast<std::string>());
+}
+
 py::array numpy_view(const Tensor& tensor) {
-  const Tensor t =
-      tensor.device() == Device::cpu ? tensor : Call::without_gil([&] { return tensor.copy_to(Device::cpu); });
+  const py::dtype dtype = numpy_dtype(tensor.dtype());
+  // Bytes hold what has no name on the CPU.
+  const Tensor t = tensor.device() == Device::cpu ? tensor : Call::without_gil([&] {
+    const bool plain = tensor.dtype() != DType::bfloat16;
+    const Tensor host =
+        plain ? Tensor::empty(tensor.shape(), tensor.dtype()) : Tensor::empty({tensor.bytes()}, DType::uint8);
+    copy_bytes(host.raw(), Device::cpu, tensor.raw(), Device::cuda, static_cast<size_t>(tensor.bytes()));
+    return host;
+  });
   auto* keeper = new std::shared_ptr<void>(t.owner());
   const py::capsule base(keeper, [](void* p) { delete static_cast<std::shared_ptr<void>*>(p); });
   py::ssize_t dims[Shape::kMaxRank];
-  for (int i = 0; i < t.shape().rank(); ++i) dims[i] = t.shape()[i];
-  return py::array(numpy_dtype(t.dtype()), py::array::ShapeContainer(dims, dims + t.shape().rank()), t.raw(), base);
+  const Shape& shape = tensor.shape();
+  for (int i = 0; i < shape.rank(); ++i) dims[i] = shape[i];
+  return py::array(dtype, py::array::ShapeContainer(dims, dims + shape.rank()), t.raw(), base);
 }
 
 void bind_base(py::module_& m) {
@@ -240,7 +326,11 @@ void bind_base(py::module_& m) {
            "floats become float32.")
       .def_property_readonly("shape", &shape_tuple, "Extents, a tuple of int.")
       .def_property_readonly(
-          "dtype", [](const Tensor& t) { return numpy_dtype(t.dtype()); }, "NumPy's dtype.")
+          "dtype",
+          [](const Tensor& t) {
+            return t.dtype() == DType::bfloat16 ? py::object(py::str(name_of(t.dtype()))) : numpy_dtype(t.dtype());
+          },
+          "NumPy's dtype; of bfloat16, which NumPy has not, the name \"bfloat16\".")
       .def_property_readonly(
           "device", [](const Tensor& t) { return name_of(t.device()); }, "Where the memory lies: \"cpu\" or \"cuda\".")
       .def_property_readonly(
@@ -248,18 +338,30 @@ void bind_base(py::module_& m) {
       .def_property_readonly("size", &Tensor::size, "Number of elements.")
       .def_property_readonly("nbytes", &Tensor::bytes, "Bytes of the elements.")
       .def("numpy", &numpy_view,
-           "A writable NumPy view of the same memory, which it keeps alive; a copy where the tensor is on cuda.")
+           "A writable NumPy view of the same memory, which it keeps alive; a copy where the tensor is on cuda. Of "
+           "bfloat16 an array of ml_dtypes' where that package is there, else a TypeError: use ops.cast.")
       .def("to", &to_device, py::arg("device"), "The tensor on another device; itself where it is there already.")
       .def(
           "_move", [](Tensor& t, const std::string& device) { t = to_device(t, device); }, py::arg("device"),
           "What this object stands for becomes its copy on a device: whoever holds the object goes with it.")
+      .def(
+          "_part",
+          [](const Tensor& t, int64_t begin, int64_t end) {
+            if (begin < 0 || begin > end || end > t.size()) {
+              value_error("[Tensor] expected 0 <= begin <= end <= ", t.size(), "; got ", begin, " and ", end);
+            }
+            char* const data = static_cast<char*>(t.raw()) + begin * static_cast<int64_t>(size_of(t.dtype()));
+            return Tensor::borrow(data, {end - begin}, t.dtype(), t.owner(), t.device());
+          },
+          py::arg("begin"), py::arg("end"), "Elements [begin, end) in the order of memory, which they share.")
       .def("reshape", &reshape, "The same memory under another shape; one size may be -1.")
       .def("copy", &copy, "A new tensor with the same elements.")
       .def("fill", &fill, py::arg("value"), "Sets every element.")
       .def("assign", &assign, py::arg("values"),
-           "Copies the elements of an array of the same shape and dtype, from either device, into this tensor.")
+           "Copies the elements of an array of the same shape and dtype, from either device, into this tensor. Into "
+           "bfloat16 those of an array of ml_dtypes' bfloat16, too.")
       .def(
-          "item", [](const Tensor& t) { return py::object(numpy_view(t).attr("item")()); },
+          "item", [](const Tensor& t) { return py::object(readable(t).attr("item")()); },
           "The only element, as a Python number.")
       .def("__array__", &to_array, py::arg("dtype") = py::none(), py::arg("copy") = py::none())
       .def("__dlpack__", &to_dlpack)
@@ -268,6 +370,8 @@ void bind_base(py::module_& m) {
              if (t.device() == Device::cuda) return py::object(py::make_tuple(kDlpackCuda, 0));
              return py::object(numpy_view(t).attr("__dlpack_device__")());
            })
+      .def_property_readonly(
+          "_address", [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()); }, "Of the first byte.")
       .def_property_readonly("__cuda_array_interface__", &cuda_array_interface)
       .def("__len__",
            [](const Tensor& t) {
@@ -278,11 +382,11 @@ void bind_base(py::module_& m) {
 
   m.def("empty", [](const py::object& shape, const py::object& dtype, const std::string& device) {
     Call call("empty");
-    return Tensor::empty(call.shape("shape", shape), parse_dtype(dtype), parse_device("empty", device));
+    return Tensor::empty(call.shape("shape", shape), parse_dtype("empty", dtype), parse_device("empty", device));
   });
   m.def("zeros", [](const py::object& shape, const py::object& dtype, const std::string& device) {
     Call call("zeros");
-    return Tensor::zeros(call.shape("shape", shape), parse_dtype(dtype), parse_device("zeros", device));
+    return Tensor::zeros(call.shape("shape", shape), parse_dtype("zeros", dtype), parse_device("zeros", device));
   });
   m.def("num_threads", &num_threads);
   m.def("set_num_threads",

@@ -1,3 +1,4 @@
+#include "base/batch_invariant.h"
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "conv2d/conv2d.h"
@@ -42,34 +43,37 @@ Conv2dPass parse_pass(const Call& call, const py::object& pass) {
 void bind_conv2d(py::module_& m) {
   m.def("conv2d", [](const py::object& x, const py::object& w, const py::object& bias, const py::object& strides,
                      const py::object& padding, const py::object& dilation, const py::object& groups,
-                     const py::object& activation, const py::object& algorithm) {
+                     const py::object& activation, const py::object& algorithm, const py::object& precision) {
     Call call("conv2d", Devices::all);
     const Tensor tx = call.array("x", x);
     const Tensor tw = call.array("weight", w);
     const std::optional<Tensor> tbias = call.optional_array("bias", bias);
     const Activation act = call.activation(activation);
     const Geometry g = parse_geometry(call, tx.shape(), tw.shape(), strides, padding, dilation, groups, algorithm);
-    return call.run([&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm); });
+    const Precision products = call.precision(precision);
+    return call.run([&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm, products); });
   });
   m.def("conv2d_grad_input", [](const py::object& dy, const py::object& w, const py::object& x_shape,
                                 const py::object& strides, const py::object& padding, const py::object& dilation,
-                                const py::object& groups, const py::object& algorithm) {
+                                const py::object& groups, const py::object& algorithm, const py::object& precision) {
     Call call("conv2d_grad_input", Devices::all);
     const Tensor tdy = call.array("dy", dy);
     const Tensor tw = call.array("weight", w);
     const Shape shape = call.shape("x_shape", x_shape);
     const Geometry g = parse_geometry(call, shape, tw.shape(), strides, padding, dilation, groups, algorithm);
-    return call.run([&] { return conv2d_grad_input(tdy, tw, shape, g.window, g.groups, g.algorithm); });
+    const Precision products = call.precision(precision);
+    return call.run([&] { return conv2d_grad_input(tdy, tw, shape, g.window, g.groups, g.algorithm, products); });
   });
   m.def("conv2d_grad_weight", [](const py::object& x, const py::object& dy, const py::object& w_shape,
                                  const py::object& strides, const py::object& padding, const py::object& dilation,
-                                 const py::object& groups, const py::object& algorithm) {
+                                 const py::object& groups, const py::object& algorithm, const py::object& precision) {
     Call call("conv2d_grad_weight", Devices::all);
     const Tensor tx = call.array("x", x);
     const Tensor tdy = call.array("dy", dy);
     const Shape shape = call.shape("w_shape", w_shape);
     const Geometry g = parse_geometry(call, tx.shape(), shape, strides, padding, dilation, groups, algorithm);
-    return call.run([&] { return conv2d_grad_weight(tx, tdy, shape, g.window, g.groups, g.algorithm); });
+    const Precision products = call.precision(precision);
+    return call.run([&] { return conv2d_grad_weight(tx, tdy, shape, g.window, g.groups, g.algorithm, products); });
   });
   m.def("conv2d_output_shape", [](const py::object& x_shape, const py::object& w_shape, const py::object& strides,
                                   const py::object& padding, const py::object& dilation, const py::object& groups) {

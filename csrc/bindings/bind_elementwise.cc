@@ -65,6 +65,32 @@ void bind_elementwise(py::module_& m) {
     return call.run([&] { return scale(tx, factor); });
   });
 
+  m.def("cast", [](const py::object& x, const py::object& dtype) {
+    Call call("cast", Devices::all);
+    const Tensor tx = call.array("x", x);
+    const DType target = parse_dtype("cast", dtype);
+    const Tensor y = Call::without_gil([&] { return cast(tx, target); });
+    // The array itself, not a view of it that can be written to.
+    const bool itself = tx.dtype() == target && (py::isinstance<py::array>(x) || py::isinstance<Tensor>(x));
+    return itself ? x : call.wrap(y);
+  });
+
+  // Arrays, or lists of them.
+  m.def("cast_into", [](const py::object& x, const py::object& y) {
+    Call call("cast_into", Devices::all);
+    const auto listed = [](const py::object& value) {
+      const bool list = py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value);
+      return list ? py::list(value) : py::list(py::make_tuple(value));
+    };
+    std::vector<Tensor> xs, ys;
+    for (const py::handle array : listed(x)) xs.push_back(call.array("x", array));
+    for (const py::handle array : listed(y)) ys.push_back(call.output_array("y", array));
+    Call::without_gil([&] {
+      cast_into(xs, ys);
+      return 0;
+    });
+  });
+
   // `name` is a function's and the tag of its errors; alpha is None where the function has none.
   m.def("activate", [](const char* name, const py::object& x, const py::object& alpha) {
     Call call(name, Devices::all);

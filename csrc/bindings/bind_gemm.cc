@@ -9,13 +9,14 @@ namespace sixloop {
 
 void bind_gemm(py::module_& m) {
   m.def("gemm", [](const py::object& a, const py::object& b, const py::object& bias, bool transpose_a, bool transpose_b,
-                   const py::object& activation) {
+                   const py::object& activation, const py::object& precision) {
     Call call("gemm", Devices::all);
     const Tensor ta = call.array("a", a);
     const Tensor tb = call.array("b", b);
     const std::optional<Tensor> tbias = call.optional_array("bias", bias);
     const Activation act = call.activation(activation);
-    return call.run([&] { return gemm(ta, tb, tbias, transpose_a, transpose_b, act); });
+    const Precision products = call.precision(precision);
+    return call.run([&] { return gemm(ta, tb, tbias, transpose_a, transpose_b, act, products); });
   });
   m.def("gemm_plan", [](const py::object& m_size, const py::object& n_size, const py::object& k_size, bool transpose_a,
                         bool transpose_b, bool float64) {

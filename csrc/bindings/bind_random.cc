@@ -73,7 +73,17 @@ void bind_random(py::module_& m) {
     Call call(op, Devices::all);
     const Tensor tx = call.array(name, x);
     const double share = parse_float(op, "rate", rate);
-    const PhiloxKey key = parse_key(op, seed, purpose, step);
+    if (!py::isinstance<Tensor>(step)) {
+      const PhiloxKey key = parse_key(op, seed, purpose, step);
+      return call.run([&] { return dropout(op, tx, share, key); });
+    }
+    const Tensor live = call.array("step", step);
+    if (live.device() != Device::cuda || live.dtype() != DType::float64 || live.size() != 1) {
+      value_error("[", op, "] step must be a whole number, or one float64 on cuda that holds it; got ",
+                  name_of(live.dtype()), " of shape ", live.shape(), " on ", name_of(live.device()));
+    }
+    PhiloxKey key = parse_key(op, seed, purpose, py::int_(0));
+    key.live_step = live.data<double>();
     return call.run([&] { return dropout(op, tx, share, key); });
   });
 }

@@ -205,6 +205,13 @@ Activation Call::activation(py::handle value) const {
   return parse_activation(op_, value.cast<std::string>());
 }
 
+Precision Call::precision(py::handle value) const {
+  if (!py::isinstance<py::str>(value)) {
+    type_error("[", op_, "] precision must be a name; got ", py::repr(value).cast<std::string>());
+  }
+  return parse_precision(op_, value.cast<std::string>());
+}
+
 Shape Call::shape(const char* name, py::handle value) const {
   if (!py::isinstance<py::tuple>(value) && !py::isinstance<py::list>(value)) {
     type_error("[", op_, "] ", name, " must be a tuple of whole numbers; got ", py::repr(value).cast<std::string>());

@@ -13,6 +13,7 @@
 #include "base/tensor.h"
 #include "base/window.h"
 #include "elementwise/activation.h"
+#include "gemm/precision.h"
 
 namespace sixloop {
 
@@ -67,6 +68,8 @@ class Call {
   std::array<int64_t, 2> pair(const char* name, py::handle value) const;
   // None or the name of an activation function.
   Activation activation(py::handle value) const;
+  // "fp32" or "tf32".
+  Precision precision(py::handle value) const;
   // A tuple or list of whole numbers.
   Shape shape(const char* name, py::handle value) const;
 
@@ -83,7 +86,8 @@ class Call {
   Device device_ = Device::cpu;
 };
 
-// A writable NumPy array over the memory of t, which it keeps alive. A tensor on the GPU is copied.
+// A writable NumPy array over the memory of t, which it keeps alive. A tensor on the GPU is copied. Of bfloat16 only
+// where the package ml_dtypes gives NumPy that dtype, else a TypeError.
 py::array numpy_view(const Tensor& t);
 
 constexpr int kDlpackCuda = 2;  // the number of CUDA among DLPack's devices
@@ -93,6 +97,8 @@ Tensor from_dlpack_cuda(const char* op, const char* name, py::handle provider);
 // `stream` is what the consumer's __dlpack__(stream=) said.
 py::capsule to_dlpack_cuda(const Tensor& t, py::handle stream, bool versioned);
 py::dtype numpy_dtype(DType dtype);
+// What NumPy takes for a dtype, or "bfloat16" (of ml_dtypes, too).
+DType parse_dtype(const char* op, py::handle value);
 
 // A whole number that fits into 64 bits; numpy integers count, bool and float do not.
 int64_t parse_int(const char* op, const char* name, py::handle value);

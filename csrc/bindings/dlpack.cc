@@ -46,17 +46,14 @@ constexpr const char* kUsedName = "used_dltensor";
 constexpr const char* kVersionedName = "dltensor_versioned";
 constexpr const char* kUsedVersionedName = "used_dltensor_versioned";
 
-enum TypeCode : uint8_t { kInt = 0, kUnsigned = 1, kFloat = 2 };
+enum TypeCode : uint8_t { kInt = 0, kUnsigned = 1, kFloat = 2, kBrain = 4 };
 
 struct TypeRow {
   DType dtype;
   TypeCode code;
 };
-constexpr TypeRow kTypes[] = {{DType::float32, kFloat},
-                              {DType::float64, kFloat},
-                              {DType::int32, kInt},
-                              {DType::int64, kInt},
-                              {DType::uint8, kUnsigned}};
+constexpr TypeRow kTypes[] = {{DType::float32, kFloat}, {DType::float64, kFloat},  {DType::int32, kInt},
+                              {DType::int64, kInt},     {DType::uint8, kUnsigned}, {DType::bfloat16, kBrain}};
 
 Tensor view(const char* op, const char* name, const DlTensor& t, const std::shared_ptr<void>& owner) {
   if (t.device.type != kDlpackCuda || t.device.id != 0) {
@@ -68,7 +65,7 @@ Tensor view(const char* op, const char* name, const DlTensor& t, const std::shar
     if (row.code == t.type.code && 8 * size_of(row.dtype) == t.type.bits && t.type.lanes == 1) type = &row;
   }
   if (type == nullptr) {
-    type_error("[", op, "] ", name, " must be float32, float64, int32, int64 or uint8; got DLPack type code ",
+    type_error("[", op, "] ", name, " must be float32, float64, bfloat16, int32, int64 or uint8; got DLPack type code ",
                int{t.type.code}, " with ", int{t.type.bits}, " bits");
   }
   if (t.rank > Shape::kMaxRank) {

@@ -48,6 +48,8 @@ template <class T>
 void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
 template <class T>
 int64_t direct_scratch(Conv2dPass pass, const Conv2dParams& p);
+// A 1x1 convolution whose pixels are the rows of a matrix.
+bool is_product(const Conv2dParams& p);
 // Input pixels are taken by their phase: those with the same remainder of the stride meet the same filter
 // offsets, so no multiplication by the zeros between strided outputs is done.
 template <class T>

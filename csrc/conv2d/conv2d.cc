@@ -1,11 +1,12 @@
 #include "conv2d/conv2d.h"
 
 #include <algorithm>
-#include <atomic>
 #include <stdexcept>
 
+#include "base/batch_invariant.h"
 #include "base/validate.h"
 #include "conv2d/algorithms.h"
+#include "conv2d/mma.h"
 #include "conv2d/simt.h"
 
 namespace sixloop {
@@ -17,13 +18,11 @@ const Kernel kKernels[] = {
 #undef SIXLOOP_KERNEL
 };
 
-constexpr const char* kAlgorithmNames[] = {"auto", "direct", "im2col", "winograd2x2", "winograd4x4"};
-
-std::atomic<bool> batch_invariant_setting{false};
+constexpr const char* kAlgorithmNames[] = {"auto", "direct", "im2col", "winograd2x2", "winograd4x4", "implicit_gemm"};
 
 void check_dtypes(const char* op, const char* name_a, const Tensor& a, const char* name_b, const Tensor& b) {
-  check_floating(op, name_a, a);
-  check_floating(op, name_b, b);
+  check_floating_or_bfloat16(op, name_a, a);
+  check_floating_or_bfloat16(op, name_b, b);
   check_same_dtype(op, name_a, a, name_b, b);
 }
 
@@ -64,6 +63,14 @@ int64_t winograd_side(Conv2dAlgorithm algorithm) {
   return algorithm == Conv2dAlgorithm::winograd4x4 ? 4 : algorithm == Conv2dAlgorithm::winograd2x2 ? 2 : 0;
 }
 
+#if defined(SIXLOOP_HAS_CUDA)
+void check_tensor_core_algorithm(const char* op, Conv2dAlgorithm asked, DType dtype) {
+  if (asked == Conv2dAlgorithm::automatic || asked == Conv2dAlgorithm::implicit_gemm) return;
+  value_error("[", op, "] algorithm \"", name_of(asked), "\" has no kernel for ",
+              dtype == DType::bfloat16 ? "bfloat16" : "precision \"tf32\"", "; use auto or implicit_gemm");
+}
+#endif
+
 }  // namespace
 
 Kernels Depthwise::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
@@ -71,9 +78,6 @@ Kernels DepthwiseGradWeight::kernels() { return Depthwise::kernels(); }
 Kernels Planar::kernels() { return Depthwise::kernels(); }
 Kernels Winograd::kernels() { return Depthwise::kernels(); }
 Kernels WinogradOf5x5::kernels() { return Depthwise::kernels(); }
-
-bool batch_invariant() { return batch_invariant_setting.load(std::memory_order_relaxed); }
-void set_batch_invariant(bool on) { batch_invariant_setting.store(on, std::memory_order_relaxed); }
 
 Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name) {
   int i = 0;
@@ -99,6 +103,11 @@ Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dPa
                                  std::string* reason) {
   // Direct convolution beats im2col on every shape: it does the same arithmetic without writing the matrix.
   if (asked == Conv2dAlgorithm::automatic) return winograd_choice(pass, p, batch_invariant(), reason);
+  if (asked == Conv2dAlgorithm::implicit_gemm) {
+    value_error("[", op,
+                "] algorithm \"implicit_gemm\" is for tensor cores, that is for bfloat16 arrays, or float32 ones "
+                "with precision=\"tf32\", on cuda; use auto or direct");
+  }
   const int64_t side = winograd_side(asked);
   const char* refusal = side > 0 ? winograd_refusal(p, side) : nullptr;
   if (refusal != nullptr) {
@@ -148,17 +157,25 @@ Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const
 }
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
-              Activation activation, Conv2dAlgorithm algorithm) {
+              Activation activation, Conv2dAlgorithm algorithm, Precision precision) {
   check_rank4("conv2d", "x", x.shape(), "[N, H, W, C]");
   check_rank4("conv2d", "weight", w.shape(), "[KH, KW, C / groups, O]");
   check_dtypes("conv2d", "x", x, "weight", w);
+  check_precision("conv2d", precision, "x", x);
   const Conv2dParams p = conv2d_params("conv2d", x.shape(), w.shape(), window, groups);
   if (bias) {
-    check_same_dtype("conv2d", "x", x, "bias", *bias);
+    check_bias_dtype("conv2d", "x", x, *bias);
     check_vector("conv2d", "bias", *bias, p.o, "output channel");
   }
-  const Conv2dAlgorithm chosen = select_algorithm("conv2d", Conv2dPass::forward, p, algorithm);
   Tensor y = Tensor::empty({p.n, p.oh, p.ow, p.o}, x.dtype(), x.device());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (on_tensor_cores(precision, x)) {
+    check_tensor_core_algorithm("conv2d", algorithm, x.dtype());
+    if (y.size() > 0) cuda::mma_conv2d(p, x, w, bias ? &*bias : nullptr, activation, y);
+    return y;
+  }
+#endif
+  const Conv2dAlgorithm chosen = select_algorithm("conv2d", Conv2dPass::forward, p, algorithm);
   if (y.size() == 0) return y;
 #if defined(SIXLOOP_HAS_CUDA)
   if (x.device() == Device::cuda) {
@@ -181,14 +198,22 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bia
 }
 
 Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Window& window, int64_t groups,
-                         Conv2dAlgorithm algorithm) {
+                         Conv2dAlgorithm algorithm, Precision precision) {
   constexpr const char* op = "conv2d_grad_input";
   check_rank4(op, "dy", dy.shape(), "[N, OH, OW, O]");
   check_dtypes(op, "dy", dy, "weight", w);
+  check_precision(op, precision, "dy", dy);
   const Conv2dParams p = conv2d_params(op, x_shape, w.shape(), window, groups);
   check_shape(op, "dy", dy, {p.n, p.oh, p.ow, p.o});
-  const Conv2dAlgorithm chosen = select_algorithm(op, Conv2dPass::grad_input, p, algorithm);
   Tensor dx = Tensor::empty(x_shape, dy.dtype(), dy.device());
+#if defined(SIXLOOP_HAS_CUDA)
+  if (on_tensor_cores(precision, dy)) {
+    check_tensor_core_algorithm(op, algorithm, dy.dtype());
+    if (dx.size() > 0) cuda::mma_conv2d_grad_input(p, dy, w, dx);
+    return dx;
+  }
+#endif
+  const Conv2dAlgorithm chosen = select_algorithm(op, Conv2dPass::grad_input, p, algorithm);
   if (dx.size() == 0) return dx;
 #if defined(SIXLOOP_HAS_CUDA)
   if (dy.device() == Device::cuda) {
@@ -210,13 +235,23 @@ Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape
 }
 
 Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window, int64_t groups,
-                          Conv2dAlgorithm algorithm) {
+                          Conv2dAlgorithm algorithm, Precision precision) {
   constexpr const char* op = "conv2d_grad_weight";
   check_rank4(op, "x", x.shape(), "[N, H, W, C]");
   check_rank4(op, "dy", dy.shape(), "[N, OH, OW, O]");
   check_dtypes(op, "x", x, "dy", dy);
+  check_precision(op, precision, "x", x);
   const Conv2dParams p = conv2d_params(op, x.shape(), w_shape, window, groups);
   check_shape(op, "dy", dy, {p.n, p.oh, p.ow, p.o});
+#if defined(SIXLOOP_HAS_CUDA)
+  if (on_tensor_cores(precision, x)) {
+    check_tensor_core_algorithm(op, algorithm, x.dtype());
+    if (dy.size() == 0) return Tensor::zeros(w_shape, x.dtype(), x.device());
+    Tensor dw = Tensor::empty(w_shape, x.dtype(), x.device());
+    if (dw.size() > 0) cuda::mma_conv2d_grad_weight(p, x, dy, dw);
+    return dw;
+  }
+#endif
   const Conv2dAlgorithm chosen = select_algorithm(op, Conv2dPass::grad_weight, p, algorithm);
   if (dy.size() == 0) return Tensor::zeros(w_shape, x.dtype(), x.device());  // the sum over no pixels
   Tensor dw = Tensor::empty(w_shape, x.dtype(), x.device());

@@ -15,6 +15,7 @@
 #include "base/tensor.h"
 #include "base/window.h"
 #include "elementwise/activation.h"
+#include "gemm/precision.h"
 
 namespace sixloop {
 
@@ -26,7 +27,7 @@ struct Conv2dParams {
   Window window;
 };
 
-enum class Conv2dAlgorithm { automatic, direct, im2col, winograd2x2, winograd4x4 };
+enum class Conv2dAlgorithm { automatic, direct, im2col, winograd2x2, winograd4x4, implicit_gemm };
 enum class Conv2dPass { forward, grad_input, grad_weight };
 
 // Throws for an unknown name and lists the valid ones.
@@ -34,8 +35,8 @@ Conv2dAlgorithm parse_conv2d_algorithm(const char* op, const std::string& name);
 Conv2dPass parse_conv2d_pass(const char* op, const std::string& name);
 const char* name_of(Conv2dAlgorithm algorithm);
 
-// What `automatic` stands for: a pure function of the shape. Throws where the algorithm asked for does not apply. The
-// rule that decided goes to *reason, unless it is null.
+// What `automatic` stands for, except on tensor cores: a pure function of the shape. Throws where the algorithm asked
+// for does not apply. The rule that decided goes to *reason, unless it is null.
 Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked,
                                  std::string* reason = nullptr);
 
@@ -49,19 +50,15 @@ struct Conv2dPlan {
 };
 Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked, DType dtype);
 
-// `automatic` ignores the batch size, so that a sample has the same bits in a batch of any size.
-bool batch_invariant();
-void set_batch_invariant(bool on);
-
 // Checks shapes in the order rank, positive sizes, divisibility, derived sizes.
 Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups);
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
-              Activation activation, Conv2dAlgorithm algorithm);
+              Activation activation, Conv2dAlgorithm algorithm, Precision precision = Precision::fp32);
 Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Window& window, int64_t groups,
-                         Conv2dAlgorithm algorithm);
+                         Conv2dAlgorithm algorithm, Precision precision = Precision::fp32);
 Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window, int64_t groups,
-                          Conv2dAlgorithm algorithm);
+                          Conv2dAlgorithm algorithm, Precision precision = Precision::fp32);
 
 // [N, OH, OW, KH * KW * C]: row (n, oh, ow) has the elements under that window, zeros for padding.
 Tensor im2col(const Tensor& x, const Window& window);

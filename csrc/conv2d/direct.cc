@@ -17,6 +17,12 @@ int64_t pixel_parts(int64_t pixels, int64_t result_bytes) {
   return std::max<int64_t>(1, std::min({kMaxParts, pixels / kPixelsPerPart, affordable}));
 }
 
+bool is_product(const Conv2dParams& p) {
+  const Window& win = p.window;
+  return p.groups == 1 && win.kh == 1 && win.kw == 1 && win.stride_h == 1 && win.stride_w == 1 && win.pad_top == 0 &&
+         win.pad_bottom == 0 && win.pad_left == 0 && win.pad_right == 0;
+}
+
 std::vector<Phase> phases(const Conv2dParams& p) {
   struct Axis {
     int64_t first, count;
@@ -54,17 +60,6 @@ template <class T>
 bool all_finite(const T* values, int64_t count) {
   return std::all_of(values, values + count, [](T value) { return std::isfinite(value); });
 }
-
-// A 1x1 convolution whose pixels are the rows of a matrix.
-bool is_product(const Conv2dParams& p) {
-  const Window& win = p.window;
-  return p.groups == 1 && win.kh == 1 && win.kw == 1 && win.stride_h == 1 && win.stride_w == 1 && win.pad_top == 0 &&
-         win.pad_bottom == 0 && win.pad_left == 0 && win.pad_right == 0;
-}
-
-}  // namespace
-
-namespace {
 
 // Forward where the channels' vectors are full, or the weights not finite.
 template <class T>

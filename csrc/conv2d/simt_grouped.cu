@@ -11,12 +11,12 @@ unsigned blocks_for(int64_t threads) { return static_cast<unsigned>(ceil_div(thr
 __device__ __forceinline__ int64_t thread_number() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
 
 template <class T, class Rows>
-__device__ __forceinline__ T finished(const Sink<T, Rows>& sink, T sum, int64_t channel) {
-  using V = Lane<T>;
+__device__ __forceinline__ T finished(const Sink<T, Rows>& sink, Wide<T> sum, int64_t channel) {
+  using V = Lane<Wide<T>>;
   V value{sum};
   if (sink.bias != nullptr) value = value + V{sink.bias[channel]};
   if (sink.relu) value = V::max(V::zero(), value);
-  return value.v;
+  return T(value.v);
 }
 
 // `all` channels of the result in groups of `columns`.
@@ -24,7 +24,7 @@ template <class T, class Rows>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     element_kernel(Windows<T> windows, Filters<T> filters, int64_t pixels, int64_t columns, int64_t all,
                    Sink<T, Rows> sink) {
-  using V = Lane<T>;
+  using V = Lane<Wide<T>>;
   const int64_t id = thread_number();
   const int64_t pixel = id / all, channel = id % all;
   if (pixel >= pixels) return;
@@ -40,7 +40,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       const T* const from = windows.inside(r, s) ? x + windows.image(at.high) + windows.offset(r, s) : nullptr;
       const T* const weight = w + filters.offset(i, j);
       for (int64_t k = 0; k < windows.run; ++k) {
-        sum = V::fma({from != nullptr ? from[k] : T(0)}, {weight[k * filters.step_k]}, sum);
+        const Wide<T> value = from != nullptr ? Wide<T>(from[k]) : Wide<T>(0);
+        sum = V::fma({value}, {Wide<T>(weight[k * filters.step_k])}, sum);
       }
     }
   }
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 template <int W, class T, class Rows>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     depthwise_kernel(Windows<T> windows, Filters<T> filters, int64_t pixels, int64_t channels, Sink<T, Rows> sink) {
-  using V = Lane<T>;
+  using V = Lane<Wide<T>>;
   struct Run {
     T v[W];
     __device__ __forceinline__ void load(const T* p) {
@@ -68,7 +69,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   const int64_t pixel = id / (channels / W), channel = id % (channels / W) * W;
   if (pixel >= pixels) return;
   const Digits at(pixel, windows.pixels_h, windows.pixels_w);
-  Run sum = {};
+  Wide<T> sum[W] = {};
   for (int64_t i = 0; i < windows.taps_h; ++i) {
     const int64_t r = windows.row(at.middle, i);
     for (int64_t j = 0; j < windows.taps_w; ++j) {
@@ -77,16 +78,18 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       if (windows.inside(r, s)) x.load(windows.data + windows.image(at.high) + windows.offset(r, s) + channel);
       w.load(filters.data + filters.offset(i, j) + channel);
 #pragma unroll
-      for (int c = 0; c < W; ++c) sum.v[c] = V::fma({x.v[c]}, {w.v[c]}, {sum.v[c]}).v;
+      for (int c = 0; c < W; ++c) {
+        sum[c] = V::fma({Wide<T>(x.v[c])}, {Wide<T>(w.v[c])}, {sum[c]}).v;
+      }
     }
   }
   T* const to = sink.data + sink.rows(pixel) + channel;
   if constexpr (W == 1) {
-    *to = finished(sink, sum.v[0], channel);
+    *to = finished(sink, sum[0], channel);
   } else {
     Pack<T> pack;
 #pragma unroll
-    for (int c = 0; c < W; ++c) pack.v[c] = finished(sink, sum.v[c], channel + c);
+    for (int c = 0; c < W; ++c) pack.v[c] = finished(sink, sum[c], channel + c);
     store_pack(pack, to);
   }
 }
@@ -95,8 +98,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     grad_weight_kernel(Windows<T> windows, const T* dy, int64_t pixels, int64_t columns, int64_t all, int64_t parts,
-                       int64_t part_pixels, T* sums) {
-  using V = Lane<T>;
+                       int64_t part_pixels, Wide<T>* sums) {
+  using V = Lane<Wide<T>>;
   const int64_t id = thread_number();
   const int64_t rows = windows.taps_h * windows.taps_w * windows.run;
   const int64_t o = id % all, row = id / all % rows, part = id / all / rows;
@@ -110,13 +113,13 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   // The loads of several pixels are on their way at the same time.
   constexpr int kAhead = 4;
   for (int64_t pixel = begin; pixel < end; pixel += kAhead) {
-    T left[kAhead], right[kAhead];
+    Wide<T> left[kAhead], right[kAhead];
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       const int64_t r = windows.row(at.middle, element.high), s = windows.column(at.low, element.middle);
       const bool live = pixel + a < end;
-      left[a] = live && windows.inside(r, s) ? x[windows.image(at.high) + windows.offset(r, s)] : T(0);
-      right[a] = live ? dy[(pixel + a) * all + o] : T(0);
+      left[a] = live && windows.inside(r, s) ? Wide<T>(x[windows.image(at.high) + windows.offset(r, s)]) : Wide<T>(0);
+      right[a] = live ? Wide<T>(dy[(pixel + a) * all + o]) : Wide<T>(0);
       at.next(windows.pixels_h, windows.pixels_w);
     }
 #pragma unroll
@@ -150,19 +153,21 @@ void grouped_windows(const Conv2dParams& p, const Windows<T>& windows, const Fil
 
 template <class T>
 void grouped_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, int64_t pixels, int64_t parts,
-                         int64_t part_pixels, T* sums) {
+                         int64_t part_pixels, Wide<T>* sums) {
   SIXLOOP_LAUNCH(grad_weight_kernel<T>, blocks_for(parts * windows.steps() * p.o), kThreads, 0, current_stream(),
                  windows, dy, pixels, p.o / p.groups, p.o, parts, part_pixels, sums);
 }
 
-#define SIXLOOP_INSTANTIATE(T)                                                                               \
-  template void grouped_windows(const Conv2dParams&, const Windows<T>&, const Filters<T>&, int64_t, int64_t, \
-                                const Sink<T, DenseRows>&);                                                  \
-  template void grouped_windows(const Conv2dParams&, const Windows<T>&, const Filters<T>&, int64_t, int64_t, \
-                                const Sink<T, PhaseRows>&);                                                  \
-  template void grouped_grad_weight(const Conv2dParams&, const Windows<T>&, const T*, int64_t, int64_t, int64_t, T*);
+#define SIXLOOP_INSTANTIATE(T)                                                                                   \
+  template void grouped_windows(const Conv2dParams&, const Windows<T>&, const Filters<T>&, int64_t, int64_t,     \
+                                const Sink<T, DenseRows>&);                                                      \
+  template void grouped_windows(const Conv2dParams&, const Windows<T>&, const Filters<T>&, int64_t, int64_t,     \
+                                const Sink<T, PhaseRows>&);                                                      \
+  template void grouped_grad_weight(const Conv2dParams&, const Windows<T>&, const T*, int64_t, int64_t, int64_t, \
+                                    Wide<T>*);
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)
+SIXLOOP_INSTANTIATE(BFloat16)
 #undef SIXLOOP_INSTANTIATE
 
 }  // namespace sixloop::cuda

@@ -23,6 +23,6 @@ void grouped_windows(const Conv2dParams& p, const Windows<T>& windows, const Fil
 // sums[part][i, j, k, o] over the pixels of the part, ascending.
 template <class T>
 void grouped_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, int64_t pixels, int64_t parts,
-                         int64_t part_pixels, T* sums);
+                         int64_t part_pixels, Wide<T>* sums);
 
 }  // namespace sixloop::cuda

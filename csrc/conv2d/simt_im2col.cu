@@ -59,9 +59,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   x[rows(pixel) + channel] = sum.v;
 }
 
-template <class T, class Left, class Right>
-void launch_product_of_columns(const ProductSizes& g, const Left& left, const Right& right, T* out, int64_t ld,
-                               int64_t part_step = 0, const BiasRelu<T>& epilogue = {}) {
+template <class T>
+Sink<T, DenseRows> sink_of_columns(T* out, int64_t ld, int64_t part_step = 0, const BiasRelu<T>& epilogue = {}) {
   Sink<T, DenseRows> sink{};
   sink.data = out;
   sink.rows = {ld};
@@ -69,11 +68,7 @@ void launch_product_of_columns(const ProductSizes& g, const Left& left, const Ri
   sink.bias = epilogue.bias;
   sink.relu = epilogue.relu;
   sink.packs = ld % Pack<T>::N == 0 && part_step % Pack<T>::N == 0 && aligned_for_packs(out);
-  if (g.n <= 16) {
-    launch_product<Tile<T, 64, 16, sizeof(T) == 4 ? 16 : 8, 1, 1>>(g, left, right, sink);
-  } else {
-    launch_product<Tile<T, 64, 64, 16, 1, 1>>(g, left, right, sink);
-  }
+  return sink;
 }
 
 }  // namespace
@@ -111,8 +106,8 @@ void im2col_forward(const Conv2dParams& p, const T* x, const T* w, const BiasRel
     cuda::write_windows(p, x, group, col.get());
     BiasRelu<T> part = epilogue;
     if (part.bias != nullptr) part.bias += group * columns;
-    launch_product_of_columns({rows, columns, steps}, matrix<true>(static_cast<const T*>(col.get()), steps, rows),
-                              matrix<false>(w + group * columns, p.o, columns), y + group * columns, p.o, 0, part);
+    multiply({rows, columns, steps}, matrix<true>(static_cast<const T*>(col.get()), steps, rows),
+             matrix<false>(w + group * columns, p.o, columns), sink_of_columns(y + group * columns, p.o, 0, part));
   }
 }
 
@@ -123,8 +118,8 @@ void im2col_grad_input(const Conv2dParams& p, const T* dy, const T* w, T* dx) {
   const Scratch<T> col(Shape{rows, columns}.size());
   for (int64_t group = 0; group < p.groups; ++group) {
     if (rows * columns > 0) {
-      launch_product_of_columns({rows, columns, terms}, matrix<true>(dy + group * terms, p.o, rows),
-                                matrix<true>(w + group * terms, p.o, columns), col.get(), columns);
+      multiply({rows, columns, terms}, matrix<true>(dy + group * terms, p.o, rows),
+               matrix<true>(w + group * terms, p.o, columns), sink_of_columns(col.get(), columns));
     }
     cuda::add_col2im(p, static_cast<const T*>(col.get()), group, dx);
   }
@@ -141,9 +136,9 @@ void im2col_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   T* const out = parts > 1 ? sums.get() : dw;
   for (int64_t group = 0; group < p.groups; ++group) {
     cuda::write_windows(p, x, group, col.get());
-    launch_product_of_columns({rows, columns, pixels, 1, parts, ceil_div(pixels, parts)},
-                              matrix<false>(static_cast<const T*>(col.get()), rows, rows),
-                              matrix<false>(dy + group * columns, p.o, columns), out + group * columns, p.o, size);
+    multiply({rows, columns, pixels, 1, parts, ceil_div(pixels, parts)},
+             matrix<false>(static_cast<const T*>(col.get()), rows, rows),
+             matrix<false>(dy + group * columns, p.o, columns), sink_of_columns(out + group * columns, p.o, size));
   }
   if (parts > 1) add_parts(static_cast<const T*>(sums.get()), parts, size, dw);
 }

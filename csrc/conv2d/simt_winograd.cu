@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 // products[k][i][j] of filters [kFrom * kFrom][.][.], whose element (tap, i, j) is
-// w[tap * tap_step + i * i_step + j * j_step].
+// w[tap * tap_step + i * i_step + j * j_step]; or the gradients of filters from those of products.
 template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
 __global__ void __launch_bounds__(kThreads, 2)
     filter_kernel(const T* w, int64_t tap_step, int64_t i_step, int64_t j_step, int64_t size, int64_t columns,
@@ -102,20 +102,6 @@ __global__ void __launch_bounds__(kThreads, 2)
   transform<V, kFrom, kTo, line>(from, to);
 #pragma unroll
   for (int k = 0; k < kTo * kTo; ++k) products[k * size + id] = to[k].v;
-}
-
-// dw[tap][i] = the transform of sums[k][i].
-template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
-__global__ void __launch_bounds__(kThreads, 2) grad_filter_kernel(const T* sums, int64_t size, T* dw) {
-  using V = Lane<T>;
-  const int64_t id = thread_number();
-  if (id >= size) return;
-  V from[kFrom * kFrom], to[kTo * kTo];
-#pragma unroll
-  for (int k = 0; k < kFrom * kFrom; ++k) from[k] = V{sums[k * size + id]};
-  transform<V, kFrom, kTo, line>(from, to);
-#pragma unroll
-  for (int tap = 0; tap < kTo * kTo; ++tap) dw[tap * size + id] = to[tap].v;
 }
 
 // Calls f(Function{}) with the transforms of winograd_lines-inl.h for this filter and tile.
@@ -189,19 +175,7 @@ void forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, int64_
                      current_stream(), x, inputs, first, count, v.get());
       const auto left = matrix<true>(static_cast<const T*>(v.get()), p.c, count, count * p.c);
       const auto sink = product_sink(sums.get(), count, p.o);
-      const ProductSizes g{count, p.o, p.c, tiling.products};
-      const auto multiply = [&] {
-        if constexpr (std::is_same_v<T, float>) {
-          if (product_blocks(g, 128, 64) >= kEnoughBlocks && count >= 128 && p.o >= 64) {
-            return launch_product<Tile<T, 128, 64, 16, 2, 1>>(g, left, right, sink);
-          }
-        }
-        if (product_blocks(g, 64, 64) >= kEnoughBlocks && count >= 64 && p.o >= 64) {
-          return launch_product<Tile<T, 64, 64, 16, 1, 1>>(g, left, right, sink);
-        }
-        launch_product<Tile<T, 32, 32, 8, 1, 1>>(g, left, right, sink);
-      };
-      multiply();
+      multiply({count, p.o, p.c, tiling.products}, left, right, sink);
       SIXLOOP_LAUNCH((scatter_kernel<T, kReach, kTile, F::output>), blocks_for(count * p.o), kThreads, 0,
                      current_stream(), static_cast<const T*>(sums.get()), outputs, first, count, epilogue, y);
     }
@@ -252,14 +226,15 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
       auto sink = product_sink(sums.get(), p.c, p.o);
       sink.adds = first > 0;
       const ProductSizes g{p.c, p.o, count, tiling.products};
+      constexpr int kResident = sizeof(T) == 4 ? 384 : 256;  // there are two sets of accumulators
       if (product_blocks(g, 64, 64) >= kEnoughBlocks && p.c >= 64 && p.o >= 64) {
-        launch_product<Tile<T, 64, 64, 16, 1, 1, 384>, kRunTiles>(g, left, right, sink);
+        launch_product<Tile<T, 64, 64, 16, 1, 1, kResident>, kRunTiles>(g, left, right, sink);
       } else {
-        launch_product<Tile<T, 32, 32, 8, 1, 1, 384>, kRunTiles>(g, left, right, sink);
+        launch_product<Tile<T, 32, 32, 8, 1, 1, kResident>, kRunTiles>(g, left, right, sink);
       }
     }
-    SIXLOOP_LAUNCH((grad_filter_kernel<T, kReach, kFilter, F::grad_filter>), blocks_for(size), kThreads, 0,
-                   current_stream(), static_cast<const T*>(sums.get()), size, dw);
+    SIXLOOP_LAUNCH((filter_kernel<T, kReach, kFilter, F::grad_filter>), blocks_for(size), kThreads, 0, current_stream(),
+                   static_cast<const T*>(sums.get()), size, 0, 1, size, size, dw);
   });
 }
 

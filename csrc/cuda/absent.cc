@@ -1,6 +1,8 @@
 // csrc/cuda/runtime.h and base/device.h in a build without CUDA.
 #include "base/device.h"
+#include "cuda/graph.h"
 #include "cuda/runtime.h"
+#include "cuda/staging.h"
 
 #include <cstring>
 
@@ -40,6 +42,23 @@ MemoryStats memory_stats() {
 }
 void reset_peak_memory() { require(); }
 void empty_cache() { require(); }
+
+struct Graph::Impl {};
+Graph::Graph() { require(); }
+Graph::~Graph() = default;
+void Graph::trace_begin() {}
+void Graph::trace_end() {}
+void Graph::capture_begin() {}
+void Graph::capture_end() {}
+void Graph::abandon() noexcept {}
+void Graph::launch() {}
+bool Graph::is_captured() const { return false; }
+int64_t Graph::bytes() const { return 0; }
+
+struct Staging::Impl {};
+Staging::Staging() { require(); }
+Staging::~Staging() = default;
+std::vector<Tensor> Staging::upload(const std::vector<Tensor>&) { return {}; }
 
 }  // namespace cuda
 }  // namespace sixloop

@@ -19,6 +19,29 @@ __device__ __forceinline__ void store(const Part<T, W>& part, T* p) {
   *reinterpret_cast<Part<T, W>*>(p) = part;
 }
 
+// W neighbours of any type: beside a part of narrower elements they are several loads of 16 bytes.
+template <class T, int W>
+struct Elements {
+  static constexpr int kPart = W < Pack<T>::N ? W : Pack<T>::N;
+  Part<T, kPart> parts[W / kPart];
+  __device__ T& operator[](int j) { return parts[j / kPart].v[j % kPart]; }
+  __device__ const T& operator[](int j) const { return parts[j / kPart].v[j % kPart]; }
+};
+template <int W, class T>
+__device__ __forceinline__ Elements<T, W> load_elements(const T* p) {
+  using E = Elements<T, W>;
+  E elements;
+#pragma unroll
+  for (int k = 0; k < W / E::kPart; ++k) elements.parts[k] = load<E::kPart>(p + k * E::kPart);
+  return elements;
+}
+template <class T, int W>
+__device__ __forceinline__ void store_elements(const Elements<T, W>& elements, T* p) {
+  using E = Elements<T, W>;
+#pragma unroll
+  for (int k = 0; k < W / E::kPart; ++k) store(elements.parts[k], p + k * E::kPart);
+}
+
 // Calls f with a constant of that width: std::integral_constant<int, W>.
 template <class T, class F>
 void with_width(bool packs, const F& f) {

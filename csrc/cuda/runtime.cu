@@ -6,9 +6,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <vector>
 
 #include "base/device.h"
 #include "cuda/launch.h"
+#include "cuda/recorder.h"
 
 namespace sixloop {
 namespace cuda {
@@ -21,6 +24,15 @@ std::atomic<int64_t> allocated{0};
 std::atomic<int64_t> peak{0};
 std::atomic<int64_t> requests{0};
 std::atomic<uintptr_t> chosen_stream{0};
+
+thread_local Recorder* recorder = nullptr;
+std::atomic<bool> stream_records{false};  // on behalf of the thread whose recorder captures
+std::mutex deferred_mutex;
+
+struct Deferred {
+  void* p;
+  int64_t bytes;
+};
 
 struct State {
   std::string why;
@@ -131,7 +143,17 @@ bool capturing(cudaStream_t stream) {
   return cudaStreamIsCapturing(stream, &status) == cudaSuccess && status != cudaStreamCaptureStatusNone;
 }
 
+std::vector<Deferred>& deferred() {
+  static auto* const list = new std::vector<Deferred>;  // tensors may outlive static objects
+  return *list;
+}
+
 void deallocate(void* p, int64_t bytes) noexcept {
+  if (stream_records && !forked) {
+    const std::lock_guard lock(deferred_mutex);
+    deferred().push_back({p, bytes});
+    return;
+  }
   allocated -= bytes;
   if (forked) return;
   // Freed in the order of the stream that used it. A stream of somebody else may be gone: then with a synchronisation.
@@ -148,7 +170,27 @@ std::string why() { return forked ? kForked : state().why; }
 void require() { ready(); }
 DeviceInfo device_info() { return ready().info; }
 
-void* stream_handle() { return stream_of(ready(), chosen_stream); }
+void* stream_handle() {
+  const State& s = ready();
+  if (stream_records && (recorder == nullptr || !recorder->captures())) {
+    throw DeviceError("[cuda] another thread records a training step and must be alone on the GPU meanwhile");
+  }
+  return stream_of(s, chosen_stream);
+}
+
+void set_recorder(Recorder* next) {
+  recorder = next;
+  stream_records = next != nullptr && next->captures();
+}
+
+void free_deferred() noexcept {
+  std::vector<Deferred> list;
+  {
+    const std::lock_guard lock(deferred_mutex);
+    list.swap(deferred());
+  }
+  for (const Deferred& block : list) deallocate(block.p, block.bytes);
+}
 uintptr_t stream_number() {
   const State& s = ready();
   const uintptr_t number = chosen_stream;
@@ -237,6 +279,11 @@ void check_launch(const char* kernel, cudaStream_t stream, const char* file, int
 std::string why_no_cuda() { return cuda::why(); }
 
 std::shared_ptr<void> allocate_on_cuda(size_t bytes) {
+  if (cuda::recorder != nullptr && bytes > 0) return cuda::recorder->allocate(bytes);
+  return cuda::allocate_plainly(bytes);
+}
+
+std::shared_ptr<void> cuda::allocate_plainly(size_t bytes) {
   const cuda::State& s = cuda::ready();
   const auto stream = static_cast<cudaStream_t>(cuda::stream_handle());
   void* p = nullptr;

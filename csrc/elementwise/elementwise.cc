@@ -54,7 +54,7 @@ void check_gradient_of_output(const char* op, Activation activation) {
 }
 
 void check_pair(const char* op, const char* name_a, const Tensor& a, const char* name_b, const Tensor& b) {
-  check_floating(op, name_a, a);
+  check_floating_or_bfloat16(op, name_a, a);
   check_same_dtype(op, name_a, a, name_b, b);
   check_same_shape(op, name_a, a, name_b, b);
 }
@@ -137,13 +137,15 @@ Tensor column_sums(const T* z, int64_t rows, int64_t columns, DType dtype, const
 int64_t rows_of(const Tensor& x) { return x.shape().back() == 0 ? 0 : x.size() / x.shape().back(); }
 
 #if defined(SIXLOOP_HAS_CUDA)
-// column_sums() of a matrix on the GPU.
-Tensor cuda_column_sums(const Tensor& z) {
-  Tensor sum = Tensor::zeros({z.shape().back()}, z.dtype(), Device::cuda);
-  if (z.size() == 0) return sum;
+// column_sums() of an array like z on the GPU: sums(cut, result) makes it.
+template <class Sums>
+Tensor cuda_column_sums(const Tensor& z, const Sums& sums) {
+  const DType dtype = z.dtype() == DType::bfloat16 ? DType::float32 : z.dtype();
+  Tensor result = Tensor::zeros({z.shape().back()}, dtype, Device::cuda);
+  if (z.size() == 0) return result;
   const SumLayout wide(rows_of(z), z.shape().back());
-  cuda::column_sums(z, {kSumRows, wide.chunks, wide.columns, wide.rows, wide.rest, wide.group}, sum);
-  return sum;
+  sums(cuda::SumCut{kSumRows, wide.chunks, wide.columns, wide.rows, wide.rest, wide.group}, result);
+  return result;
 }
 #endif
 
@@ -181,8 +183,8 @@ Tensor add(const Tensor& a, const Tensor& b, Activation activation) {
 
 Tensor bias_add(const Tensor& x, const Tensor& b, Activation activation) {
   check_min_rank("bias_add", "x", x, 1);
-  check_floating("bias_add", "x", x);
-  check_same_dtype("bias_add", "x", x, "b", b);
+  check_floating_or_bfloat16("bias_add", "x", x);
+  if (x.dtype() != DType::bfloat16 || b.dtype() != DType::float32) check_same_dtype("bias_add", "x", x, "b", b);
   const int64_t columns = x.shape().back();
   check_vector("bias_add", "b", b, columns, "channel");
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
@@ -214,7 +216,7 @@ Tensor bias_add(const Tensor& x, const Tensor& b, Activation activation) {
 }
 
 Tensor scale(const Tensor& x, double s) {
-  check_floating("scale", "x", x);
+  check_floating_or_bfloat16("scale", "x", x);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
 #if defined(SIXLOOP_HAS_CUDA)
   if (y.device() == Device::cuda) {
@@ -232,8 +234,48 @@ Tensor scale(const Tensor& x, double s) {
   return y;
 }
 
+Tensor cast(const Tensor& x, DType dtype) {
+  check_floating_or_bfloat16("cast", "x", x);
+  if (!is_floating(dtype)) type_error("[cast] dtype must be float32, float64 or bfloat16; got ", name_of(dtype));
+  if (dtype == DType::bfloat16 && x.device() == Device::cpu) {
+    type_error("[cast] bfloat16 is a dtype of cuda alone; got x on the CPU, of shape ", x.shape(),
+               ": move it there first, by .to(\"cuda\")");
+  }
+  if (dtype == x.dtype()) return x;
+  Tensor y = Tensor::empty(x.shape(), dtype, x.device());
+  cast_into({x}, {y});
+  return y;
+}
+
+void cast_into(const std::vector<Tensor>& xs, const std::vector<Tensor>& ys) {
+  constexpr const char* op = "cast_into";
+  if (xs.size() != ys.size()) value_error("[", op, "] expected one y for each x; got ", xs.size(), " and ", ys.size());
+  for (size_t i = 0; i < xs.size(); ++i) {
+    check_floating_or_bfloat16(op, "x", xs[i]);
+    check_floating_or_bfloat16(op, "y", ys[i]);
+    check_same_shape(op, "x", xs[i], "y", ys[i]);
+  }
+#if defined(SIXLOOP_HAS_CUDA)
+  if (!xs.empty() && xs[0].device() == Device::cuda) return cuda::cast(xs, ys);
+#endif
+  for (size_t i = 0; i < xs.size(); ++i) {
+    dispatch_floating(xs[i].dtype(), [&](auto from) {
+      dispatch_floating(ys[i].dtype(), [&](auto to) {
+        using X = decltype(from);
+        using T = decltype(to);
+        const X* const x = xs[i].data<X>();
+        T* const y = ys[i].data<T>();
+        // A loop that compilers make vectors of.
+        parallel_ranges(xs[i].size(), kGrain, [&](int64_t begin, int64_t end) {
+          for (int64_t j = begin; j < end; ++j) y[j] = static_cast<T>(x[j]);
+        });
+      });
+    });
+  }
+}
+
 Tensor activate(const char* op, const Tensor& x, Activation activation, double alpha) {
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
 #if defined(SIXLOOP_HAS_CUDA)
   if (y.device() == Device::cuda) {
@@ -293,9 +335,11 @@ Tensor activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation
 
 Tensor bias_grad(const Tensor& dy) {
   check_min_rank("bias_grad", "dy", dy, 1);
-  check_floating("bias_grad", "dy", dy);
+  check_floating_or_bfloat16("bias_grad", "dy", dy);
 #if defined(SIXLOOP_HAS_CUDA)
-  if (dy.device() == Device::cuda) return cuda_column_sums(dy);
+  if (dy.device() == Device::cuda) {
+    return cuda_column_sums(dy, [&](const cuda::SumCut& cut, const Tensor& sum) { cuda::column_sums(dy, cut, sum); });
+  }
 #endif
   return dispatch_floating(dy.dtype(), [&](auto t) {
     using T = decltype(t);
@@ -310,8 +354,9 @@ std::pair<Tensor, Tensor> activation_bias_grad(const Tensor& dy, const Tensor& y
   Tensor dz = Tensor::empty(y.shape(), y.dtype(), y.device());
 #if defined(SIXLOOP_HAS_CUDA)
   if (y.device() == Device::cuda) {
-    cuda::activate_grad_of(dy, y, activation, dz);
-    Tensor sum = cuda_column_sums(dz);
+    Tensor sum = cuda_column_sums(dz, [&](const cuda::SumCut& cut, const Tensor& result) {
+      cuda::activation_column_sums(dy, y, activation, dz, cut, result);
+    });
     return {std::move(dz), std::move(sum)};
   }
 #endif
@@ -326,6 +371,7 @@ std::pair<Tensor, Tensor> activation_bias_grad(const Tensor& dy, const Tensor& y
 }
 
 void moving_average(const Tensor& running, const Tensor& value, double momentum, double factor) {
+  check_floating("moving_average", "running", running);
   check_pair("moving_average", "running", running, "value", value);
 #if defined(SIXLOOP_HAS_CUDA)
   if (running.device() == Device::cuda) return cuda::moving_average(running, value, momentum, factor);

@@ -1,7 +1,9 @@
-// Maps over the elements of arrays, with gradients, and sums over all axes but the last.
+// Maps over the elements of arrays, with gradients, and sums over all axes but the last. On the GPU also of bfloat16,
+// see docs/arithmetic.md.
 #pragma once
 
 #include <utility>
+#include <vector>
 
 #include "base/kernel.h"
 #include "base/tensor.h"
@@ -62,9 +64,14 @@ struct ColumnSum {
 
 // activation(a + b) of two arrays of one shape.
 Tensor add(const Tensor& a, const Tensor& b, Activation activation);
-// activation(x + b), b along the last axis.
+// activation(x + b), b along the last axis; b may be float32 where x is bfloat16.
 Tensor bias_add(const Tensor& x, const Tensor& b, Activation activation);
 Tensor scale(const Tensor& x, double s);
+
+// The elements in another floating-point dtype, rounded once to nearest, ties to even.
+Tensor cast(const Tensor& x, DType dtype);
+// The same into arrays that are there: ys[i] = xs[i], of one shape, none overlapping. All lie on one device.
+void cast_into(const std::vector<Tensor>& xs, const std::vector<Tensor>& ys);
 
 // `op` is the tag of errors.
 Tensor activate(const char* op, const Tensor& x, Activation activation, double alpha);
@@ -72,9 +79,10 @@ Tensor activate_grad(const char* op, const Tensor& dy, const Tensor& x, Activati
 Tensor activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation);
 
 // Sums over all axes but the last. Rows are added in chunks of kSumRows, chunks and the neighbouring rows that share a
-// vector are combined by halves: the order depends on the shape alone.
+// vector are combined by halves: the order depends on the shape alone. Of bfloat16 the sums are float32.
 Tensor bias_grad(const Tensor& dy);
-// dz = activate_grad_of(dy, y) and bias_grad(dz), bit for bit, in one pass over dy and y.
+// dz = activate_grad_of(dy, y) and bias_grad(dz), bit for bit, in one pass over dy and y. Of bfloat16 the sums are
+// those of dz before it was rounded.
 std::pair<Tensor, Tensor> activation_bias_grad(const Tensor& dy, const Tensor& y, Activation activation);
 
 // running = momentum * running + factor * value, in place; both products are rounded.

@@ -106,7 +106,7 @@ Tensor transposed(const Tensor& x, int64_t rows, int64_t columns, const Shape& s
 Tensor concat(const std::vector<Tensor>& arrays, int64_t axis) {
   if (arrays.empty()) value_error("[concat] arrays must not be empty");
   const Tensor& first = arrays[0];
-  check_floating("concat", "arrays[0]", first);
+  check_floating_or_bfloat16("concat", "arrays[0]", first);
   check_min_rank("concat", "arrays[0]", first, 1);
   const int along = check_axis("concat", axis, first.shape().rank());
   Shape shape = first.shape();
@@ -135,7 +135,7 @@ Tensor concat(const std::vector<Tensor>& arrays, int64_t axis) {
 }
 
 std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis) {
-  check_floating("split", "x", x);
+  check_floating_or_bfloat16("split", "x", x);
   check_min_rank("split", "x", x, 1);
   const int along = check_axis("split", axis, x.shape().rank());
   const int64_t extent = x.shape()[along];
@@ -168,7 +168,7 @@ std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, in
 
 Tensor zero_pad2d(const Tensor& x, const Window& border) {
   check_rank("zero_pad2d", "x", x, 4, "[N, H, W, C]");
-  check_floating("zero_pad2d", "x", x);
+  check_floating_or_bfloat16("zero_pad2d", "x", x);
   const Shape& in = x.shape();
   const Shape out{in[0], in[1] + border.pad_top + border.pad_bottom, in[2] + border.pad_left + border.pad_right, in[3]};
 #if defined(SIXLOOP_HAS_CUDA)
@@ -188,7 +188,7 @@ Tensor zero_pad2d(const Tensor& x, const Window& border) {
 
 Tensor crop2d(const Tensor& x, const Window& border) {
   check_rank("crop2d", "x", x, 4, "[N, H, W, C]");
-  check_floating("crop2d", "x", x);
+  check_floating_or_bfloat16("crop2d", "x", x);
   const Shape& in = x.shape();
   const int64_t rows = border.pad_top + border.pad_bottom;
   const int64_t columns = border.pad_left + border.pad_right;
@@ -215,14 +215,14 @@ Tensor crop2d(const Tensor& x, const Window& border) {
 
 Tensor from_nchw(const Tensor& x) {
   check_rank("from_nchw", "array", x, 4, "[N, C, H, W]");
-  check_floating("from_nchw", "array", x);
+  check_floating_or_bfloat16("from_nchw", "array", x);
   const Shape& in = x.shape();
   return transposed(x, in[1], in[2] * in[3], {in[0], in[2], in[3], in[1]});
 }
 
 Tensor to_nchw(const Tensor& x) {
   check_rank("to_nchw", "array", x, 4, "[N, H, W, C]");
-  check_floating("to_nchw", "array", x);
+  check_floating_or_bfloat16("to_nchw", "array", x);
   const Shape& in = x.shape();
   return transposed(x, in[1] * in[2], in[3], {in[0], in[3], in[1], in[2]});
 }

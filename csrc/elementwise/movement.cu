@@ -45,15 +45,17 @@ __global__ void __launch_bounds__(kCopyThreads) pad_kernel(const U* x, U* y, Bor
   y[thread] = value;
 }
 
-// Calls f(U{}, bytes of U) with the widest type that all of these numbers are multiples of, which are multiples of 4.
+// Calls f(U{}, bytes of U) with the widest type that all of these numbers are multiples of, which are multiples of 2.
 template <class F>
 void with_unit(int64_t bits, const F& f) {
   if (bits % 16 == 0) {
     f(Pack<float>{}, int64_t{16});
   } else if (bits % 8 == 0) {
     f(uint64_t{}, int64_t{8});
-  } else {
+  } else if (bits % 4 == 0) {
     f(uint32_t{}, int64_t{4});
+  } else {
+    f(uint16_t{}, int64_t{2});
   }
 }
 
@@ -144,7 +146,7 @@ void transpose(const Tensor& x, int64_t matrices, int64_t rows, int64_t columns,
   const int64_t tiles = matrices * ceil_div(rows, kTile);
   const dim3 grid(static_cast<unsigned>(ceil_div(columns, kTile)),
                   static_cast<unsigned>(tiles < kMostY ? tiles : kMostY));
-  dispatch_floating(x.dtype(), [&](auto t) {
+  with_unit(static_cast<int64_t>(size_of(x.dtype())), [&](auto t, int64_t) {
     using T = decltype(t);
     SIXLOOP_LAUNCH(transpose_kernel<T>, grid, kTile * kTileRows, sizeof(T) * kTile * (kTile + 1), current_stream(),
                    x.data<T>(), y.data<T>(), matrices, rows, columns);

@@ -1,6 +1,8 @@
 // The maps and sums of elementwise.h on the GPU, with the bits of the CPU's. Arguments are validated, results dense.
 #pragma once
 
+#include <vector>
+
 #include "base/tensor.h"
 #include "base/window.h"
 #include "elementwise/activation.h"
@@ -10,6 +12,8 @@ namespace sixloop::cuda {
 void add(const Tensor& a, const Tensor& b, Activation activation, const Tensor& y);
 void bias_add(const Tensor& x, const Tensor& b, Activation activation, const Tensor& y);
 void scale(const Tensor& x, double s, const Tensor& y);
+// ys[i] = xs[i], rounded to its dtype; one launch for up to 64 arrays of each pair of dtypes.
+void cast(const std::vector<Tensor>& xs, const std::vector<Tensor>& ys);
 void activate(const Tensor& x, Activation activation, double alpha, const Tensor& y);  // y may be x
 void activate_grad(const Tensor& dy, const Tensor& x, Activation activation, double alpha, const Tensor& dx);
 void activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation, const Tensor& dz);
@@ -19,7 +23,11 @@ void activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation, 
 struct SumCut {
   int64_t chunk_rows, chunks, columns, rows, rest, group;
 };
+// z bfloat16: the sum is float32.
 void column_sums(const Tensor& z, const SumCut& cut, const Tensor& sum);
+// dz = activate_grad_of(dy, y), and the sums of dz before it was rounded.
+void activation_column_sums(const Tensor& dy, const Tensor& y, Activation activation, const Tensor& dz,
+                            const SumCut& cut, const Tensor& sum);
 
 void moving_average(const Tensor& running, const Tensor& value, double momentum, double factor);
 

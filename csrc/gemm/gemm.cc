@@ -4,9 +4,11 @@
 #include <chrono>
 #include <stdexcept>
 
+#include "base/batch_invariant.h"
 #include "base/transpose.h"
 #include "base/validate.h"
 #include "gemm/loops.h"
+#include "gemm/mma.h"
 #include "gemm/simt.h"
 
 namespace sixloop {
@@ -216,11 +218,12 @@ const char* name_of(GemmWay way) {
 }
 
 Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool transpose_a, bool transpose_b,
-            Activation activation) {
+            Activation activation, Precision precision) {
   check_rank("gemm", "a", a, 2, transpose_a ? "[K, M]" : "[M, K]");
   check_rank("gemm", "b", b, 2, transpose_b ? "[N, K]" : "[K, N]");
-  check_floating("gemm", "a", a);
+  check_floating_or_bfloat16("gemm", "a", a);
   check_same_dtype("gemm", "a", a, "b", b);
+  check_precision("gemm", precision, "a", a);
   const int64_t m = a.shape()[transpose_a ? 1 : 0];
   const int64_t k = a.shape()[transpose_a ? 0 : 1];
   const int64_t n = b.shape()[transpose_b ? 0 : 1];
@@ -230,12 +233,16 @@ Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias,
                 transpose_a ? " transposed" : "", ", b ", b.shape(), transpose_b ? " transposed" : "");
   }
   if (bias) {
-    check_same_dtype("gemm", "a", a, "bias", *bias);
+    check_bias_dtype("gemm", "a", a, *bias);
     check_vector("gemm", "bias", *bias, n, "column");
   }
   Tensor c = Tensor::empty({m, n}, a.dtype(), a.device());
   if (c.size() == 0) return c;
 #if defined(SIXLOOP_HAS_CUDA)
+  if (a.device() == Device::cuda && on_tensor_cores(precision, a)) {
+    cuda::mma_gemm(a, transpose_a, b, transpose_b, bias ? &*bias : nullptr, activation, !batch_invariant(), c);
+    return c;
+  }
   if (a.device() == Device::cuda) {
     cuda::gemm(a, transpose_a, b, transpose_b, bias ? &*bias : nullptr, activation, c);
     return c;

@@ -6,12 +6,14 @@
 #include "base/kernel.h"
 #include "base/tensor.h"
 #include "elementwise/activation.h"
+#include "gemm/precision.h"
 
 namespace sixloop {
 
-// activation(op(a) op(b) + bias), op being transposition where asked for: [M, K] x [K, N] -> [M, N]; bias [N].
+// activation(op(a) op(b) + bias), op being transposition where asked for: [M, K] x [K, N] -> [M, N]; bias [N]. bfloat16
+// on the GPU has float32 sums, and may have a float32 bias.
 Tensor gemm(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool transpose_a, bool transpose_b,
-            Activation activation);
+            Activation activation, Precision precision = Precision::fp32);
 
 // How a product is done: by shape alone.
 enum class GemmWay { panels, strips, turned_strips, turned_rows, vectors, turned_vectors, rows };

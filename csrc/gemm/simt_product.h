@@ -14,6 +14,7 @@
 // Elements that are not there are zeros. They are not multiplied with each other: the steps end with the last k.
 #pragma once
 
+#include "base/bfloat16.h"
 #include "cuda/map.h"
 
 namespace sixloop::cuda {
@@ -133,13 +134,17 @@ struct DenseRows {
   __device__ __forceinline__ int64_t operator()(int64_t r) const { return r * ld; }
 };
 
+// What sums of T are made in.
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, BFloat16>, float, T>;
+
 // What becomes of the sums: C = relu(sum + bias).
 template <class T, class Rows>
 struct Sink {
   T* data;
   Rows rows;
   int64_t batch_step, part_step;
-  const T* bias;  // may be null
+  const Wide<T>* bias;  // may be null
   int64_t bias_step;
   bool relu;
   bool packs;  // rows of every batch and part begin where packs may be stored
@@ -266,31 +271,29 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     }
   }
 
-  int stage = 0;
-  if (k_begin < k_end) {
-    fetch();
-    put(0);
-  }
-  __syncthreads();
-  for (int64_t k = k_begin; k < k_end; k += BK) {
+  // Before the first step nothing is multiplied: the code that fetches, much of a kernel, stands there once.
+  int stage = 1;
+  for (int64_t k = k_begin - BK; k < k_end; k += BK) {
     const bool more = k + BK < k_end;
     if (more) fetch();
-    const T* const a = shared + stage * Tile::kStage + tm;
-    const T* const b = shared + stage * Tile::kStage + BK * Tile::kRowA + tn;
-    if (k + BK <= k_end) {
+    if (k >= k_begin) {
+      const T* const a = shared + stage * Tile::kStage + tm;
+      const T* const b = shared + stage * Tile::kStage + BK * Tile::kRowA + tn;
+      if (k + BK <= k_end) {
 #pragma unroll
-      for (int s = 0; s < BK; ++s) acc.step(a + s * Tile::kRowA, b + s * Tile::kRowB);
-    } else {
-      for (int s = 0; k + s < k_end; ++s) acc.step(a + s * Tile::kRowA, b + s * Tile::kRowB);
-    }
-    if constexpr (kRun > 0) {
-      if (!more || (k + BK) % kRun == 0) {
-        total.for_fours([&](int, int, T(&four)[4], int qm, int qn, int i) {
+        for (int s = 0; s < BK; ++s) acc.step(a + s * Tile::kRowA, b + s * Tile::kRowB);
+      } else {
+        for (int s = 0; k + s < k_end; ++s) acc.step(a + s * Tile::kRowA, b + s * Tile::kRowB);
+      }
+      if constexpr (kRun > 0) {
+        if (!more || (k + BK) % kRun == 0) {
+          total.for_fours([&](int, int, T(&four)[4], int qm, int qn, int i) {
 #pragma unroll
-          for (int j = 0; j < 4; ++j) four[j] = begins ? acc.v[qm][qn][i][j] : four[j] + acc.v[qm][qn][i][j];
-        });
-        begins = false;
-        acc = {};
+            for (int j = 0; j < 4; ++j) four[j] = begins ? acc.v[qm][qn][i][j] : four[j] + acc.v[qm][qn][i][j];
+          });
+          begins = false;
+          acc = {};
+        }
       }
     }
     if (more) {
@@ -315,7 +318,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         pack.v[x] = value.v;
       }
       if (sink.packs && j + Pack<T>::N <= live) {
-        store_pack(pack, to + j);
+        store_whole_pack(pack, to + j);
       } else {
 #pragma unroll
         for (int x = 0; x < Pack<T>::N; ++x) {
@@ -339,5 +342,10 @@ void launch_product(const ProductSizes& g, Left left, Right right, const Sink<ty
   SIXLOOP_LAUNCH((product_kernel<Tile, kRun, Left, Right, Sink<typename Tile::T, Rows>>), blocks, Tile::kThreads,
                  Tile::kSharedBytes, current_stream(), g, left, right, sink);
 }
+
+// The product of dense matrices of float or double, in simt.cu.
+template <class T, bool kTurnedLeft, bool kTurnedRight>
+void multiply(const ProductSizes& g, const Matrix<T, kTurnedLeft>& left, const Matrix<T, kTurnedRight>& right,
+              const Sink<T, DenseRows>& sink);
 
 }  // namespace sixloop::cuda

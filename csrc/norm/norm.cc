@@ -137,8 +137,18 @@ void check_epsilon(const char* op, double epsilon) {
   }
 }
 
+// What statistics and parameters are where x has this dtype.
+DType computed(DType dtype) { return dtype == DType::bfloat16 ? DType::float32 : dtype; }
+
+void check_computed(const char* op, const char* arg, const Tensor& t, const Tensor& x) {
+  if (x.dtype() != DType::bfloat16) return check_same_dtype(op, "x", x, arg, t);
+  if (t.dtype() != DType::float32) {
+    type_error("[", op, "] ", arg, " must be float32 where x is bfloat16; got ", name_of(t.dtype()));
+  }
+}
+
 void check_channels(const char* op, const char* arg, const Tensor& t, const Tensor& x) {
-  check_same_dtype(op, "x", x, arg, t);
+  check_computed(op, arg, t, x);
   check_vector(op, arg, t, x.shape().back(), "channel");
 }
 
@@ -271,7 +281,7 @@ BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, c
                      const std::optional<Tensor>& variance, double epsilon, Activation activation) {
   constexpr const char* op = "batch_norm";
   check_min_rank(op, "x", x, 1);
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   check_channels(op, "gamma", gamma, x);
   check_channels(op, "beta", beta, x);
   if (mean.has_value() != variance.has_value()) {
@@ -285,9 +295,9 @@ BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, c
   const int64_t channels = x.shape().back();
   const Shape vector = gamma.shape();
   const Device device = x.device();
-  BatchNorm out{Tensor::empty(x.shape(), x.dtype(), device), mean ? *mean : Tensor::zeros(vector, x.dtype(), device),
-                variance ? *variance : Tensor::zeros(vector, x.dtype(), device),
-                Tensor::zeros({2, channels}, x.dtype(), device)};
+  const DType kind = computed(x.dtype());
+  BatchNorm out{Tensor::empty(x.shape(), x.dtype(), device), mean ? *mean : Tensor::zeros(vector, kind, device),
+                variance ? *variance : Tensor::zeros(vector, kind, device), Tensor::zeros({2, channels}, kind, device)};
   if (x.size() == 0) return out;
 #if defined(SIXLOOP_HAS_CUDA)
   if (device == Device::cuda) {
@@ -320,20 +330,21 @@ BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& g
                               const std::optional<Tensor>& relu_affine) {
   constexpr const char* op = "batch_norm_grad";
   check_min_rank(op, "x", x, 1);
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   check_same_dtype(op, "dy", dy, "x", x);
   check_same_shape(op, "dy", dy, "x", x);
   check_channels(op, "gamma", gamma, x);
   check_channels(op, "mean", mean, x);
   check_channels(op, "variance", variance, x);
   if (relu_affine) {
-    check_same_dtype(op, "x", x, "relu_affine", *relu_affine);
+    check_computed(op, "relu_affine", *relu_affine, x);
     check_shape(op, "relu_affine", *relu_affine, {2, x.shape().back()});
   }
   check_epsilon(op, epsilon);
   const Device device = x.device();
-  BatchNormGrad out{Tensor::empty(x.shape(), x.dtype(), device), Tensor::zeros(gamma.shape(), x.dtype(), device),
-                    Tensor::zeros(gamma.shape(), x.dtype(), device)};
+  const DType kind = computed(x.dtype());
+  BatchNormGrad out{Tensor::empty(x.shape(), x.dtype(), device), Tensor::zeros(gamma.shape(), kind, device),
+                    Tensor::zeros(gamma.shape(), kind, device)};
   if (x.size() == 0) return out;
 #if defined(SIXLOOP_HAS_CUDA)
   if (device == Device::cuda) {
@@ -353,7 +364,7 @@ BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& g
 Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double beta, double k) {
   constexpr const char* op = "local_response_norm";
   check_min_rank(op, "x", x, 1);
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   check_response(op, size, alpha, beta, k);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   if (y.size() == 0) return y;
@@ -379,7 +390,7 @@ Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double b
 Tensor local_response_norm_grad(const Tensor& dy, const Tensor& x, int64_t size, double alpha, double beta, double k) {
   constexpr const char* op = "local_response_norm_grad";
   check_min_rank(op, "x", x, 1);
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   check_same_dtype(op, "dy", dy, "x", x);
   check_same_shape(op, "dy", dy, "x", x);
   check_response(op, size, alpha, beta, k);

@@ -1,4 +1,5 @@
 // Batch normalisation over all axes but the last, local response normalisation across channels, and their gradients.
+// Where x is bfloat16, on the GPU, y, dy and dx are, too; statistics, parameters and their gradients are float32.
 #pragma once
 
 #include <optional>

@@ -13,6 +13,8 @@ constexpr int kThreads = 256;
 
 using Double = Lane<double>;
 
+// x, y and their gradients are T; statistics, parameters and all that is computed are C, which T is but for bfloat16.
+
 // --- Sums over blocks of rows: each column has an accumulator that meets the block's rows in order.
 
 // Columns of which a block of threads has all rows in shared memory: 128 bytes of each.
@@ -20,8 +22,8 @@ template <class T>
 constexpr int kWidth = 128 / static_cast<int>(sizeof(T));
 
 // base, sum, squares: [blocks, columns], as BatchMoments has them. x is read once.
-template <class T, int W>
-__global__ void __launch_bounds__(kThreads) moments_kernel(const T* x, BatchCut cut, T* base, T* sum, T* squares) {
+template <class T, int W, class C = Computed<T>>
+__global__ void __launch_bounds__(kThreads) moments_kernel(const T* x, BatchCut cut, C* base, C* sum, C* squares) {
   using V = Lane<T>;
   T* const tile = shared_memory<T>();
   const int64_t blocks_across = ceil_div(cut.columns, kWidth<T>);
@@ -43,7 +45,7 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(const T* x, BatchCut 
   }
   __syncthreads();
   if (thread >= columns) return;
-  const V inverse = V::set1(T{1} / static_cast<T>(rows));
+  const V inverse = V::set1(C{1} / static_cast<C>(rows));
   V first = V::zero();
 #pragma unroll 8
   for (int r = 0; r < rows; ++r) first = first + V{tile[r * kWidth<T> + thread]};
@@ -62,27 +64,27 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(const T* x, BatchCut 
 }
 
 // What normalisation and its gradient need of each channel, `channels` elements each.
-template <class T>
+template <class C>
 struct PerChannel {
-  T* center;
-  T* scale;  // of the forward pass
-  T* shift;
-  T* a;  // as BatchGradInput has them
-  T* b;
-  T* c;
+  C* center;
+  C* scale;  // of the forward pass
+  C* shift;
+  C* a;  // as BatchGradInput has them
+  C* b;
+  C* c;
 };
 constexpr int kPerChannel = 6;
 
-template <class T>
-PerChannel<T> per_channel(const Tensor& memory, int64_t channels) {
-  T* const p = memory.data<T>();
+template <class C>
+PerChannel<C> per_channel(const Tensor& memory, int64_t channels) {
+  C* const p = memory.data<C>();
   return {p, p + channels, p + 2 * channels, p + 3 * channels, p + 4 * channels, p + 5 * channels};
 }
 
 // sum, dot: [blocks, columns], as BatchGradSums has them. A thread has a column.
-template <class T, bool kRelu>
+template <class T, bool kRelu, class C = Computed<T>>
 __global__ void __launch_bounds__(kThreads)
-    grad_sums_kernel(const T* dy, const T* x, const T* mean, const T* affine, BatchCut cut, T* sum, T* dot) {
+    grad_sums_kernel(const T* dy, const T* x, const C* mean, const C* affine, BatchCut cut, C* sum, C* dot) {
   using V = Lane<T>;
   const int64_t block = thread_number() / cut.columns, column = thread_number() - block * cut.columns;
   if (block * cut.block_rows >= cut.rows) return;
@@ -112,30 +114,43 @@ __global__ void __launch_bounds__(kThreads)
 // Blocks on a processor: leaves so many registers that divisions of float64 spill none.
 constexpr int kBlocks = 2;
 constexpr int kTogether = 8;  // channels of a block of threads
-constexpr int kTerms = 256;   // of each channel, computed by all threads before one for each channel adds them up
-constexpr int64_t kAddBytes = kTogether * kTerms * sizeof(double);
+constexpr int kTerms = 128;   // of each channel, computed by all threads before one for each sum adds them up
+template <int kSums>
+constexpr int64_t kAddBytes = kSums * kTogether * (2 * kTerms + 1) * static_cast<int64_t>(sizeof(double));
 
-// Adds up term(t, channel) for all t in order, for the channels from `first` on: every thread computes some, the
-// channel's own thread, whose number within the block is the channel's, adds. Only its result is meant.
-template <class F>
-__device__ __forceinline__ double add_up(double* shared, int64_t terms, int64_t first, int64_t channels,
-                                         const F& term) {
-  const int thread = static_cast<int>(threadIdx.x), mine = thread % kTogether;
+// sums[s] = values[s] of term(t, channel, values) for all t in order, of the channel that this thread's number within
+// the block, modulo kTogether, stands for. Every thread computes terms of its channel, one for each sum adds: of one
+// tile, while the others fill the second one. At least one term.
+template <int kSums, class F>
+__device__ __forceinline__ void add_up(double* shared, int64_t terms, int64_t first, int64_t channels, const F& term,
+                                       double* sums) {
+  constexpr int kLine = kTerms * kTogether;
+  const int thread = static_cast<int>(threadIdx.x), mine = thread % kTogether, line = thread / kTogether;
+  const bool inside = first + mine < channels;
+  double* tile = shared;
   double sum = 0;
   for (int64_t begin = 0; begin < terms; begin += kTerms) {
     const int count = static_cast<int>(terms - begin < kTerms ? terms - begin : kTerms);
-    if (first + mine < channels) {
-      for (int t = thread / kTogether; t < count; t += kThreads / kTogether) {
-        shared[t * kTogether + mine] = term(begin + t, first + mine);
+    if (inside) {
+      for (int t = line; t < count; t += kThreads / kTogether) {
+        double values[kSums];
+        term(begin + t, first + mine, values);
+#pragma unroll
+        for (int s = 0; s < kSums; ++s) tile[s * kLine + t * kTogether + mine] = values[s];
       }
     }
     __syncthreads();
-    if (thread < kTogether && first + thread < channels) {
-      for (int t = 0; t < count; ++t) sum += shared[t * kTogether + thread];
+    if (inside && line < kSums) {
+#pragma unroll 8
+      for (int t = 0; t < count; ++t) sum += tile[line * kLine + t * kTogether + mine];
     }
-    __syncthreads();
+    tile = tile == shared ? shared + kSums * kLine : shared;
   }
-  return sum;
+  double* const totals = shared + 2 * kSums * kLine;
+  if (line < kSums) totals[thread] = sum;
+  __syncthreads();
+#pragma unroll
+  for (int s = 0; s < kSums; ++s) sums[s] = totals[s * kTogether + mine];
 }
 
 // Where a term comes from: a partial result, which is element t * channels + channel of [blocks, columns], or an
@@ -155,92 +170,100 @@ struct Terms {
   }
 };
 
-template <class T>
+template <class C>
 struct Affine {
-  const T* gamma;
-  const T* beta;
+  const C* gamma;
+  const C* beta;
   double epsilon;
   int64_t channels;
-  PerChannel<T> out;
-  T* affine;  // [2, channels], the op's result
+  PerChannel<C> out;
+  C* affine;  // [2, channels], the op's result
 
   __device__ void write(int64_t c, double mean, double variance) const {
     const double scale = static_cast<double>(gamma[c]) / Double::sqrt({variance + epsilon}).v;
-    const T center = static_cast<T>(mean);
+    const C center = static_cast<C>(mean);
     // What rounding took from the mean goes into the shift.
     const double lost = mean - static_cast<double>(center);
     out.center[c] = center;
-    out.scale[c] = affine[c] = static_cast<T>(scale);
-    out.shift[c] = affine[channels + c] = static_cast<T>(static_cast<double>(beta[c]) - lost * scale);
+    out.scale[c] = affine[c] = static_cast<C>(scale);
+    out.shift[c] = affine[channels + c] = static_cast<C>(static_cast<double>(beta[c]) - lost * scale);
   }
 };
 
-template <class T>
+template <class T, class C = Computed<T>>
 __global__ void __launch_bounds__(kThreads, kBlocks)
-    statistics_kernel(const T* x, BatchCut cut, const T* base, const T* sum, const T* squares, T* mean_out,
-                      T* variance_out, Affine<T> affine) {
+    statistics_kernel(const T* x, BatchCut cut, const C* base, const C* sum, const C* squares, C* mean_out,
+                      C* variance_out, Affine<C> affine) {
   double* const shared = shared_memory<double>();
-  double* const means = shared + kTogether * kTerms;
   const int thread = static_cast<int>(threadIdx.x);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTogether, channel = first + thread;
-  const bool own = thread < kTogether && channel < cut.channels;
   const Terms terms(cut);
   const double count = static_cast<double>(cut.rows * (cut.columns / cut.channels) + cut.rest / cut.channels);
   const auto mean_of = [&](int64_t i, double rows) {
     return static_cast<double>(base[i]) + static_cast<double>(sum[i]) / rows;
   };
-  double mean = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t c) {
-    if (t >= terms.partials) return static_cast<double>(x[terms.rest(cut, t, c)]);
-    const double rows = Terms::rows(cut, t);
-    return rows * mean_of(t * cut.channels + c, rows);
-  });
+  double mean, variance;
+  add_up<1>(
+      shared, terms.all, first, cut.channels,
+      [&](int64_t t, int64_t c, double* value) {
+        if (t >= terms.partials) {
+          *value = static_cast<double>(x[terms.rest(cut, t, c)]);
+          return;
+        }
+        const double rows = Terms::rows(cut, t);
+        *value = rows * mean_of(t * cut.channels + c, rows);
+      },
+      &mean);
   mean /= count;
-  if (own) means[thread] = mean;
-  __syncthreads();
-  double variance = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t c) {
-    if (t >= terms.partials) {
-      const double d = static_cast<double>(x[terms.rest(cut, t, c)]) - means[c - first];
-      return d * d;
-    }
-    const int64_t i = t * cut.channels + c;
-    const double rows = Terms::rows(cut, t);
-    const double s = static_cast<double>(sum[i]);
-    const double d = mean_of(i, rows) - means[c - first];
-    return static_cast<double>(squares[i]) - s * s / rows + rows * d * d;
-  });
-  if (!own) return;
+  add_up<1>(
+      shared, terms.all, first, cut.channels,
+      [&](int64_t t, int64_t c, double* value) {
+        if (t >= terms.partials) {
+          const double d = static_cast<double>(x[terms.rest(cut, t, c)]) - mean;
+          *value = d * d;
+          return;
+        }
+        const int64_t i = t * cut.channels + c;
+        const double rows = Terms::rows(cut, t);
+        const double s = static_cast<double>(sum[i]);
+        const double d = mean_of(i, rows) - mean;
+        *value = static_cast<double>(squares[i]) - s * s / rows + rows * d * d;
+      },
+      &variance);
+  if (thread >= kTogether || channel >= cut.channels) return;
   variance /= count;
   if (variance < 0) variance = 0;  // NaN stays
-  mean_out[channel] = static_cast<T>(mean);
-  variance_out[channel] = static_cast<T>(variance);
+  mean_out[channel] = static_cast<C>(mean);
+  variance_out[channel] = static_cast<C>(variance);
   affine.write(channel, mean, variance);
 }
 
-template <class T>
-__global__ void __launch_bounds__(kThreads) affine_kernel(const T* mean, const T* variance, Affine<T> affine) {
+template <class C>
+__global__ void __launch_bounds__(kThreads) affine_kernel(const C* mean, const C* variance, Affine<C> affine) {
   const int64_t c = thread_number();
   if (c < affine.channels) affine.write(c, static_cast<double>(mean[c]), static_cast<double>(variance[c]));
 }
 
-template <class T>
+template <class T, class C = Computed<T>>
 struct GradFactors {
   const T* dy;
   const T* x;
-  const T* gamma;
-  const T* mean;
-  const T* variance;
-  const T* affine;  // may be null
+  const C* gamma;
+  const C* mean;
+  const C* variance;
+  const C* affine;  // may be null
   double epsilon;
-  const T* sum;
-  const T* dot;
-  T* dgamma;
-  T* dbeta;
-  PerChannel<T> out;
+  const C* sum;
+  const C* dot;
+  C* dgamma;
+  C* dbeta;
+  PerChannel<C> out;
 };
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocks) grad_factors_kernel(GradFactors<T> g, BatchCut cut) {
   using V = Lane<T>;
+  using C = Computed<T>;
   double* const shared = shared_memory<double>();
   const int thread = static_cast<int>(threadIdx.x);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTogether, c = first + thread;
@@ -253,29 +276,35 @@ __global__ void __launch_bounds__(kThreads, kBlocks) grad_factors_kernel(GradFac
     }
     return static_cast<double>(g.dy[i]);
   };
-  const double sums = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t channel) {
-    if (t < terms.partials) return static_cast<double>(g.sum[t * cut.channels + channel]);
-    return dy_at(terms.rest(cut, t, channel), channel);
-  });
-  const double dots = add_up(shared, terms.all, first, cut.channels, [&](int64_t t, int64_t channel) {
-    if (t < terms.partials) return static_cast<double>(g.dot[t * cut.channels + channel]);
-    const int64_t i = terms.rest(cut, t, channel);
-    return dy_at(i, channel) * (static_cast<double>(g.x[i]) - static_cast<double>(g.mean[channel]));
-  });
+  double both[2];
+  add_up<2>(
+      shared, terms.all, first, cut.channels,
+      [&](int64_t t, int64_t channel, double* values) {
+        if (t < terms.partials) {
+          values[0] = static_cast<double>(g.sum[t * cut.channels + channel]);
+          values[1] = static_cast<double>(g.dot[t * cut.channels + channel]);
+          return;
+        }
+        const int64_t i = terms.rest(cut, t, channel);
+        values[0] = dy_at(i, channel);
+        values[1] = values[0] * (static_cast<double>(g.x[i]) - static_cast<double>(g.mean[channel]));
+      },
+      both);
+  const double sums = both[0], dots = both[1];
   if (thread >= kTogether || c >= cut.channels) return;
   const double count = static_cast<double>(cut.rows * (cut.columns / cut.channels) + cut.rest / cut.channels);
   const double inverse_std = 1.0 / Double::sqrt({static_cast<double>(g.variance[c]) + g.epsilon}).v;
   const double factor = static_cast<double>(g.gamma[c]) * inverse_std;
-  g.dgamma[c] = static_cast<T>(dots * inverse_std);
-  g.dbeta[c] = static_cast<T>(sums);
+  g.dgamma[c] = static_cast<C>(dots * inverse_std);
+  g.dbeta[c] = static_cast<C>(sums);
   g.out.center[c] = g.mean[c];
   if (g.affine != nullptr) {
     g.out.scale[c] = g.affine[c];
     g.out.shift[c] = g.affine[cut.channels + c];
   }
-  g.out.a[c] = static_cast<T>(factor);
-  g.out.b[c] = static_cast<T>(-factor * inverse_std * inverse_std * dots / count);
-  g.out.c[c] = static_cast<T>(-factor * sums / count);
+  g.out.a[c] = static_cast<C>(factor);
+  g.out.b[c] = static_cast<C>(-factor * inverse_std * inverse_std * dots / count);
+  g.out.c[c] = static_cast<C>(-factor * sums / count);
 }
 
 // --- Maps.
@@ -286,51 +315,54 @@ __device__ __forceinline__ int64_t channel_of(int64_t i, int64_t n, int64_t chan
   return i % channels;
 }
 
-template <class T, int W, class Function>
+template <class T, int W, class Function, class C = Computed<T>>
 __global__ void __launch_bounds__(kThreads)
-    normalize_kernel(const T* x, T* y, int64_t n, int64_t channels, PerChannel<T> of, T alpha) {
+    normalize_kernel(const T* x, T* y, int64_t n, int64_t channels, PerChannel<C> of, C alpha) {
   using V = Lane<T>;
   const int64_t i = thread_number() * W;
   if (i >= n) return;
   const int64_t c = channel_of(i, n, channels);
-  const Part<T, W> in = load<W>(x + i), center = load<W>(of.center + c);
-  const Part<T, W> scale = load<W>(of.scale + c), shift = load<W>(of.shift + c);
+  const Part<T, W> in = load<W>(x + i);
+  const Elements<C, W> center = load_elements<W>(of.center + c);
+  const Elements<C, W> scale = load_elements<W>(of.scale + c), shift = load_elements<W>(of.shift + c);
   Part<T, W> out;
 #pragma unroll
   for (int j = 0; j < W; ++j) {
-    const V d = V{in.v[j]} - V{center.v[j]};
-    out.v[j] = Function::value(V::fma(d, {scale.v[j]}, {shift.v[j]}), {alpha}).v;
+    const V d = V{in.v[j]} - V{center[j]};
+    out.v[j] = static_cast<T>(Function::value(V::fma(d, {scale[j]}, {shift[j]}), {alpha}).v);
   }
   store(out, y + i);
 }
 
-template <class T, int W, bool kRelu, bool kBatch>
+template <class T, int W, bool kRelu, bool kBatch, class C = Computed<T>>
 __global__ void __launch_bounds__(kThreads)
-    grad_input_kernel(const T* dy, const T* x, T* dx, int64_t n, int64_t channels, PerChannel<T> of) {
+    grad_input_kernel(const T* dy, const T* x, T* dx, int64_t n, int64_t channels, PerChannel<C> of) {
   using V = Lane<T>;
   const int64_t i = thread_number() * W;
   if (i >= n) return;
   const int64_t channel = channel_of(i, n, channels);
-  const Part<T, W> in = load<W>(dy + i), a = load<W>(of.a + channel);
-  Part<T, W> d{}, scale{}, shift{}, b{}, c{};
+  const Part<T, W> in = load<W>(dy + i);
+  const Elements<C, W> a = load_elements<W>(of.a + channel);
+  Elements<C, W> d{}, scale{}, shift{}, b{}, c{};
   if constexpr (kRelu || kBatch) {
-    const Part<T, W> value = load<W>(x + i), center = load<W>(of.center + channel);
+    const Part<T, W> value = load<W>(x + i);
+    const Elements<C, W> center = load_elements<W>(of.center + channel);
 #pragma unroll
-    for (int j = 0; j < W; ++j) d.v[j] = value.v[j] - center.v[j];
+    for (int j = 0; j < W; ++j) d[j] = value.v[j] - center[j];
   }
-  if constexpr (kRelu) scale = load<W>(of.scale + channel), shift = load<W>(of.shift + channel);
-  if constexpr (kBatch) b = load<W>(of.b + channel), c = load<W>(of.c + channel);
+  if constexpr (kRelu) scale = load_elements<W>(of.scale + channel), shift = load_elements<W>(of.shift + channel);
+  if constexpr (kBatch) b = load_elements<W>(of.b + channel), c = load_elements<W>(of.c + channel);
   Part<T, W> out;
 #pragma unroll
   for (int j = 0; j < W; ++j) {
     V g{in.v[j]};
     if constexpr (kRelu) {
-      g = V::select(V::lt(V::zero(), V::fma({d.v[j]}, {scale.v[j]}, {shift.v[j]})), g, V::zero());
+      g = V::select(V::lt(V::zero(), V::fma({d[j]}, {scale[j]}, {shift[j]})), g, V::zero());
     }
     if constexpr (kBatch) {
-      out.v[j] = V::fma({a.v[j]}, g, V::fma({b.v[j]}, {d.v[j]}, {c.v[j]})).v;
+      out.v[j] = static_cast<T>(V::fma({a[j]}, g, V::fma({b[j]}, {d[j]}, {c[j]})).v);
     } else {
-      out.v[j] = a.v[j] * g.v;
+      out.v[j] = static_cast<T>(a[j] * g.v);
     }
   }
   store(out, dx + i);
@@ -351,8 +383,8 @@ __device__ __forceinline__ V window_total(int64_t begin, int64_t window, int64_t
 }
 
 // k + alpha * sum of x^2 around channel c, x being its row.
-template <class T>
-__device__ __forceinline__ Lane<T> response_base(const T* x, int64_t c, int64_t channels, const ResponseParams<T>& p) {
+template <class T, class C = Computed<T>>
+__device__ __forceinline__ Lane<T> response_base(const T* x, int64_t c, int64_t channels, const ResponseParams<C>& p) {
   using V = Lane<T>;
   const V sum = window_total<V>(c - p.before, p.before + 1 + p.after, channels, [&](int64_t i) {
     const V v{x[i]};
@@ -361,42 +393,44 @@ __device__ __forceinline__ Lane<T> response_base(const T* x, int64_t c, int64_t 
   return V::fma({p.alpha}, sum, {p.k});
 }
 
-template <class T, bool kThreeQuarters>
+template <class T, bool kThreeQuarters, class C = Computed<T>>
 __global__ void __launch_bounds__(kThreads)
-    response_kernel(const T* x, T* y, int64_t n, int64_t channels, ResponseParams<T> p) {
+    response_kernel(const T* x, T* y, int64_t n, int64_t channels, ResponseParams<C> p) {
   using V = Lane<T>;
   const int64_t i = thread_number();
   if (i >= n) return;
   const int64_t c = channel_of(i, n, channels);
   const V s = response_base(x + i - c, c, channels, p);
-  y[i] = (V{x[i]} * response_factor<V, kThreeQuarters>(s, p.beta)).v;
+  y[i] = static_cast<T>((V{x[i]} * response_factor<V, kThreeQuarters>(s, p.beta)).v);
 }
 
-// dx = dy s^-beta, shares = dy x s^(-beta - 1).
-template <class T, bool kThreeQuarters>
-__global__ void __launch_bounds__(kThreads) response_shares_kernel(const T* dy, const T* x, T* dx, T* shares, int64_t n,
-                                                                   int64_t channels, ResponseParams<T> p) {
+// direct = dy s^-beta, shares = dy x s^(-beta - 1).
+template <class T, bool kThreeQuarters, class C = Computed<T>>
+__global__ void __launch_bounds__(kThreads) response_shares_kernel(const T* dy, const T* x, C* direct, C* shares,
+                                                                   int64_t n, int64_t channels, ResponseParams<C> p) {
   using V = Lane<T>;
   const int64_t i = thread_number();
   if (i >= n) return;
   const int64_t c = channel_of(i, n, channels);
   const V s = response_base(x + i - c, c, channels, p);
   const V part = V{dy[i]} * response_factor<V, kThreeQuarters>(s, p.beta);
-  dx[i] = part.v;
+  direct[i] = part.v;
   shares[i] = (part * V{x[i]} / s).v;
 }
 
-template <class T>
-__global__ void __launch_bounds__(kThreads) response_grad_kernel(const T* x, const T* shares, T* dx, int64_t n,
-                                                                 int64_t channels, ResponseParams<T> p, T factor) {
+// direct may be dx.
+template <class T, class C = Computed<T>>
+__global__ void __launch_bounds__(kThreads)
+    response_grad_kernel(const T* x, const C* direct, const C* shares, T* dx, int64_t n, int64_t channels,
+                         ResponseParams<C> p, C factor) {
   using V = Lane<T>;
   const int64_t i = thread_number();
   if (i >= n) return;
   const int64_t c = channel_of(i, n, channels);
-  const T* const row = shares + i - c;
+  const C* const row = shares + i - c;
   // The windows that contain a channel belong to the channels after it as far as they reach back.
   const V sum = window_total<V>(c - p.after, p.before + 1 + p.after, channels, [&](int64_t j) { return V{row[j]}; });
-  dx[i] = V::fnma(V{factor} * V{x[i]}, sum, {dx[i]}).v;
+  dx[i] = static_cast<T>(V::fnma(V{factor} * V{x[i]}, sum, {direct[i]}).v);
 }
 
 // Memory for `count` results of each block of rows and column.
@@ -411,18 +445,19 @@ unsigned groups_of_channels(int64_t channels) { return static_cast<unsigned>(cei
 void batch_norm(const Tensor& x_, const Tensor& gamma, const Tensor& beta, bool own_statistics, const Tensor& mean,
                 const Tensor& variance, double epsilon, Activation activation, const BatchCut& cut,
                 const Tensor& affine, const Tensor& y_) {
-  dispatch_floating(x_.dtype(), [&](auto t) {
+  dispatch_stored(x_.dtype(), [&](auto t) {
     using T = decltype(t);
+    using C = Computed<T>;
     const T* const x = x_.data<T>();
     T* const y = y_.data<T>();
     const cudaStream_t stream = current_stream();
-    const Tensor memory = Tensor::empty({kPerChannel, cut.channels}, x_.dtype(), Device::cuda);
-    const PerChannel<T> of = per_channel<T>(memory, cut.channels);
-    const Affine<T> write{gamma.data<T>(), beta.data<T>(), epsilon, cut.channels, of, affine.data<T>()};
+    const Tensor memory = Tensor::empty({kPerChannel, cut.channels}, gamma.dtype(), Device::cuda);
+    const PerChannel<C> of = per_channel<C>(memory, cut.channels);
+    const Affine<C> write{gamma.data<C>(), beta.data<C>(), epsilon, cut.channels, of, affine.data<C>()};
     if (own_statistics) {
-      const Tensor sums = partials(cut, 3, x_.dtype());
+      const Tensor sums = partials(cut, 3, gamma.dtype());
       const int64_t blocks = sums.shape()[1], size = blocks * cut.columns;
-      T* const base = sums.data<T>();
+      C* const base = sums.data<C>();
       if (blocks > 0) {
         const auto grid = static_cast<unsigned>(blocks * ceil_div(cut.columns, kWidth<T>));
         with_width<T>(cut.columns % Pack<T>::N == 0 && aligned_for_packs(x), [&](auto width) {
@@ -431,19 +466,18 @@ void batch_norm(const Tensor& x_, const Tensor& gamma, const Tensor& beta, bool 
                          base + 2 * size);
         });
       }
-      SIXLOOP_LAUNCH(statistics_kernel<T>, groups_of_channels(cut.channels), kThreads,
-                     kAddBytes + kTogether * sizeof(double), stream, x, cut, base, base + size, base + 2 * size,
-                     mean.data<T>(), variance.data<T>(), write);
+      SIXLOOP_LAUNCH(statistics_kernel<T>, groups_of_channels(cut.channels), kThreads, kAddBytes<1>, stream, x, cut,
+                     base, base + size, base + 2 * size, mean.data<C>(), variance.data<C>(), write);
     } else {
-      SIXLOOP_LAUNCH(affine_kernel<T>, blocks_for(cut.channels, kThreads), kThreads, 0, stream, mean.data<T>(),
-                     variance.data<T>(), write);
+      SIXLOOP_LAUNCH(affine_kernel<C>, blocks_for(cut.channels, kThreads), kThreads, 0, stream, mean.data<C>(),
+                     variance.data<C>(), write);
     }
     const int64_t n = x_.size();
     with_activation<Lane<T>>(activation, [&](auto function) {
       with_width<T>(cut.channels % Pack<T>::N == 0 && aligned_for_packs(x, y), [&](auto width) {
         constexpr int W = decltype(width)::value;
         SIXLOOP_LAUNCH((normalize_kernel<T, W, decltype(function)>), blocks_for(n / W, kThreads), kThreads, 0, stream,
-                       x, y, n, cut.channels, of, static_cast<T>(default_alpha(activation)));
+                       x, y, n, cut.channels, of, static_cast<C>(default_alpha(activation)));
       });
     });
   });
@@ -452,37 +486,39 @@ void batch_norm(const Tensor& x_, const Tensor& gamma, const Tensor& beta, bool 
 void batch_norm_grad(const Tensor& dy_, const Tensor& x_, const Tensor& gamma, const Tensor& mean,
                      const Tensor& variance, double epsilon, bool training, const Tensor* affine, const BatchCut& cut,
                      const Tensor& dx_, const Tensor& dgamma, const Tensor& dbeta) {
-  dispatch_floating(x_.dtype(), [&](auto t) {
+  dispatch_stored(x_.dtype(), [&](auto t) {
     using T = decltype(t);
+    using C = Computed<T>;
     const cudaStream_t stream = current_stream();
     const T* const dy = dy_.data<T>();
     const T* const x = x_.data<T>();
     T* const dx = dx_.data<T>();
-    const T* const relu = affine != nullptr ? affine->data<T>() : nullptr;
-    const Tensor memory = Tensor::empty({kPerChannel, cut.channels}, x_.dtype(), Device::cuda);
-    const PerChannel<T> of = per_channel<T>(memory, cut.channels);
-    const Tensor sums = partials(cut, 2, x_.dtype());
+    const C* const relu = affine != nullptr ? affine->data<C>() : nullptr;
+    const Tensor memory = Tensor::empty({kPerChannel, cut.channels}, gamma.dtype(), Device::cuda);
+    const PerChannel<C> of = per_channel<C>(memory, cut.channels);
+    const Tensor sums = partials(cut, 2, gamma.dtype());
     const int64_t blocks = sums.shape()[1];
-    T* const sum = sums.data<T>();
-    T* const dot = sum + blocks * cut.columns;
+    C* const sum = sums.data<C>();
+    C* const dot = sum + blocks * cut.columns;
     if (blocks > 0) {
       const auto kernel = relu != nullptr ? grad_sums_kernel<T, true> : grad_sums_kernel<T, false>;
-      SIXLOOP_LAUNCH(kernel, blocks_for(blocks * cut.columns, kThreads), kThreads, 0, stream, dy, x, mean.data<T>(),
+      SIXLOOP_LAUNCH(kernel, blocks_for(blocks * cut.columns, kThreads), kThreads, 0, stream, dy, x, mean.data<C>(),
                      relu, cut, sum, dot);
     }
     const GradFactors<T> factors{dy,
                                  x,
-                                 gamma.data<T>(),
-                                 mean.data<T>(),
-                                 variance.data<T>(),
+                                 gamma.data<C>(),
+                                 mean.data<C>(),
+                                 variance.data<C>(),
                                  relu,
                                  epsilon,
                                  sum,
                                  dot,
-                                 dgamma.data<T>(),
-                                 dbeta.data<T>(),
+                                 dgamma.data<C>(),
+                                 dbeta.data<C>(),
                                  of};
-    SIXLOOP_LAUNCH(grad_factors_kernel<T>, groups_of_channels(cut.channels), kThreads, kAddBytes, stream, factors, cut);
+    SIXLOOP_LAUNCH(grad_factors_kernel<T>, groups_of_channels(cut.channels), kThreads, kAddBytes<2>, stream, factors,
+                   cut);
     const int64_t n = x_.size();
     with_width<T>(cut.channels % Pack<T>::N == 0 && aligned_for_packs(dy, x, dx), [&](auto width) {
       constexpr int W = decltype(width)::value;
@@ -497,10 +533,11 @@ void batch_norm_grad(const Tensor& dy_, const Tensor& x_, const Tensor& gamma, c
 
 void local_response_norm(const Tensor& x, int64_t before, int64_t after, double alpha, double beta, double k,
                          const Tensor& y) {
-  dispatch_floating(x.dtype(), [&](auto t) {
+  dispatch_stored(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    const ResponseParams<T> p{before, after, static_cast<T>(alpha), static_cast<T>(beta), static_cast<T>(k)};
-    const auto kernel = p.beta == T(0.75) ? response_kernel<T, true> : response_kernel<T, false>;
+    using C = Computed<T>;
+    const ResponseParams<C> p{before, after, static_cast<C>(alpha), static_cast<C>(beta), static_cast<C>(k)};
+    const auto kernel = p.beta == C(0.75) ? response_kernel<T, true> : response_kernel<T, false>;
     SIXLOOP_LAUNCH(kernel, blocks_for(x.size(), kThreads), kThreads, 0, current_stream(), x.data<T>(), y.data<T>(),
                    x.size(), x.shape().back(), p);
   });
@@ -508,16 +545,20 @@ void local_response_norm(const Tensor& x, int64_t before, int64_t after, double 
 
 void local_response_norm_grad(const Tensor& dy, const Tensor& x, int64_t before, int64_t after, double alpha,
                               double beta, double k, const Tensor& dx) {
-  dispatch_floating(x.dtype(), [&](auto t) {
+  dispatch_stored(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    const ResponseParams<T> p{before, after, static_cast<T>(alpha), static_cast<T>(beta), static_cast<T>(k)};
-    const Tensor shares = Tensor::empty(x.shape(), x.dtype(), Device::cuda);
+    using C = Computed<T>;
+    const ResponseParams<C> p{before, after, static_cast<C>(alpha), static_cast<C>(beta), static_cast<C>(k)};
+    constexpr bool kNarrow = !std::is_same_v<T, C>;
+    const DType computed = kNarrow ? DType::float32 : x.dtype();
+    const Tensor shares = Tensor::empty(x.shape(), computed, Device::cuda);
+    const Tensor direct = kNarrow ? Tensor::empty(x.shape(), computed, Device::cuda) : dx;
     const int64_t n = x.size(), channels = x.shape().back();
-    const auto kernel = p.beta == T(0.75) ? response_shares_kernel<T, true> : response_shares_kernel<T, false>;
+    const auto kernel = p.beta == C(0.75) ? response_shares_kernel<T, true> : response_shares_kernel<T, false>;
     SIXLOOP_LAUNCH(kernel, blocks_for(n, kThreads), kThreads, 0, current_stream(), dy.data<T>(), x.data<T>(),
-                   dx.data<T>(), shares.data<T>(), n, channels, p);
+                   direct.data<C>(), shares.data<C>(), n, channels, p);
     SIXLOOP_LAUNCH(response_grad_kernel<T>, blocks_for(n, kThreads), kThreads, 0, current_stream(), x.data<T>(),
-                   shares.data<T>(), dx.data<T>(), n, channels, p, T{2} * p.alpha * p.beta);
+                   direct.data<C>(), shares.data<C>(), dx.data<T>(), n, channels, p, C{2} * p.alpha * p.beta);
   });
 }
 

@@ -48,117 +48,177 @@ double power(double base, int64_t exponent) {
   return result;
 }
 
+void check_counts(const char* op, const Tensors& params, const char* name, const Tensors& others) {
+  if (others.size() != params.size()) {
+    value_error("[", op, "] expected one ", name, " for each param; got ", params.size(), " and ", others.size());
+  }
+}
+
+const double* checked(const char* op, const LiveNumbers& live) {
+  if (!live) return nullptr;
+  if (live->device() != Device::cuda || live->dtype() != DType::float64 || live->size() != 4) {
+    value_error("[", op, "] live numbers are 4 float64 on cuda; got ", name_of(live->dtype()), " of shape ",
+                live->shape(), " on ", name_of(live->device()));
+  }
+  return live->data<double>();
+}
+
+// Updates the arrays of each dtype. args_of(i, T{}) are those of array i; on the CPU advance(args, begin) lets them
+// begin there; on_cuda(args, sizes) takes all arrays of a dtype.
+template <class Kind, class ArgsOf, class Advance, class OnCuda>
+void update_all(const Tensors& params, ArgsOf args_of, Advance advance, [[maybe_unused]] OnCuda on_cuda) {
+  const auto of_dtype = [&](auto t) {
+    using T = decltype(t);
+    using Args = decltype(args_of(0, t));
+#if defined(SIXLOOP_HAS_CUDA)
+    if (!params.empty() && params[0].device() == Device::cuda) {
+      std::vector<Args> all;
+      std::vector<int64_t> sizes;
+      for (size_t i = 0; i < params.size(); ++i) {
+        // An empty array has no address, which is how SgdArgs says that there is no velocity.
+        if (params[i].dtype() != DTypeOf<T>::value || params[i].size() == 0) continue;
+        all.push_back(args_of(i, t));
+        sizes.push_back(params[i].size());
+      }
+      return on_cuda(all, sizes);
+    }
+#endif
+    const auto kernel = select<Kind, T>();
+    for (size_t i = 0; i < params.size(); ++i) {
+      if (params[i].dtype() != DTypeOf<T>::value) continue;
+      const Args args = args_of(i, t);
+      parallel_ranges(params[i].size(), kGrain, [&](int64_t begin, int64_t end) {
+        Args part = args;
+        part.param += begin;
+        part.grad += begin;
+        advance(part, begin);
+        kernel(part, end - begin);
+      });
+    }
+  };
+  of_dtype(float{});
+  of_dtype(double{});
+}
+
 }  // namespace
 
 Kernels Sgd::kernels() { return all_rows(); }
 Kernels Adam::kernels() { return all_rows(); }
 Kernels Rmsprop::kernels() { return all_rows(); }
 
-void sgd_update(const Tensor& param, const Tensor& grad, const std::optional<Tensor>& velocity, double lr,
-                double momentum, bool nesterov, double weight_decay) {
-  check_floating("sgd_update", "param", param);
-  check_like_param("sgd_update", param, "grad", grad);
-  if (velocity) check_like_param("sgd_update", param, "velocity", *velocity);
-  check_not_negative("sgd_update", "lr", lr);
-  check_not_negative("sgd_update", "momentum", momentum);
-  check_not_negative("sgd_update", "weight_decay", weight_decay);
-  if (momentum != 0 && !velocity)
-    value_error("[sgd_update] momentum needs velocity; got momentum ", momentum, " and None");
-  if (nesterov && momentum == 0) value_error("[sgd_update] nesterov needs momentum above 0; got ", momentum);
-  dispatch_floating(param.dtype(), [&](auto t) {
-    using T = decltype(t);
-    const SgdArgs<T> args{param.data<T>(),
-                          grad.data<T>(),
-                          momentum != 0 ? velocity->data<T>() : nullptr,
+void sgd_update(const Tensors& params, const Tensors& grads, const std::optional<Tensors>& velocities, double lr,
+                double momentum, bool nesterov, double weight_decay, const LiveNumbers& live) {
+  constexpr const char* op = "sgd_update";
+  check_counts(op, params, "grad", grads);
+  if (velocities) check_counts(op, params, "velocity", *velocities);
+  for (size_t i = 0; i < params.size(); ++i) {
+    check_floating(op, "param", params[i]);
+    check_like_param(op, params[i], "grad", grads[i]);
+    if (velocities) check_like_param(op, params[i], "velocity", (*velocities)[i]);
+  }
+  check_not_negative(op, "lr", lr);
+  check_not_negative(op, "momentum", momentum);
+  check_not_negative(op, "weight_decay", weight_decay);
+  if (momentum != 0 && !velocities)
+    value_error("[", op, "] momentum needs velocity; got momentum ", momentum, " and None");
+  if (nesterov && momentum == 0) value_error("[", op, "] nesterov needs momentum above 0; got ", momentum);
+  [[maybe_unused]] const double* const numbers = checked(op, live);
+  update_all<Sgd>(
+      params,
+      [&](size_t i, auto t) {
+        using T = decltype(t);
+        return SgdArgs<T>{params[i].data<T>(),
+                          grads[i].data<T>(),
+                          momentum != 0 ? (*velocities)[i].data<T>() : nullptr,
                           static_cast<T>(lr),
                           static_cast<T>(momentum),
                           static_cast<T>(weight_decay),
                           nesterov};
-#if defined(SIXLOOP_HAS_CUDA)
-    if (param.device() == Device::cuda) return cuda::sgd(args, param.size());
-#endif
-    const auto kernel = select<Sgd, T>();
-    parallel_ranges(param.size(), kGrain, [&](int64_t begin, int64_t end) {
-      SgdArgs<T> part = args;
-      part.param += begin;
-      part.grad += begin;
-      if (part.velocity != nullptr) part.velocity += begin;
-      kernel(part, end - begin);
-    });
-  });
+      },
+      [](auto& part, int64_t begin) {
+        if (part.velocity != nullptr) part.velocity += begin;
+      },
+      [&](const auto& args, const auto& sizes) { cuda::sgd(args, sizes, numbers); });
 }
 
-void adam_update(const Tensor& param, const Tensor& grad, const Tensor& m, const Tensor& v, int64_t step, double lr,
-                 double beta1, double beta2, double epsilon, double weight_decay, bool decoupled) {
-  check_floating("adam_update", "param", param);
-  check_like_param("adam_update", param, "grad", grad);
-  check_like_param("adam_update", param, "m", m);
-  check_like_param("adam_update", param, "v", v);
-  if (step < 1) value_error("[adam_update] step counts from 1; got ", step);
-  check_not_negative("adam_update", "lr", lr);
-  check_share("adam_update", "beta1", beta1);
-  check_share("adam_update", "beta2", beta2);
-  check_not_negative("adam_update", "epsilon", epsilon);
-  check_not_negative("adam_update", "weight_decay", weight_decay);
-  const double rate = lr / (1 - power(beta1, step));
-  const double root = 1 / std::sqrt(1 - power(beta2, step));
-  dispatch_floating(param.dtype(), [&](auto t) {
-    using T = decltype(t);
-    AdamArgs<T> args{};
-    args.param = param.data<T>();
-    args.grad = grad.data<T>();
-    args.m = m.data<T>();
-    args.v = v.data<T>();
-    args.beta1 = static_cast<T>(beta1);
-    args.one_minus_beta1 = static_cast<T>(1 - beta1);
-    args.beta2 = static_cast<T>(beta2);
-    args.one_minus_beta2 = static_cast<T>(1 - beta2);
-    args.epsilon = static_cast<T>(epsilon);
-    args.rate = static_cast<T>(rate);
-    args.root = static_cast<T>(root);
-    args.weight_decay = static_cast<T>(decoupled ? 0 : weight_decay);
-    args.shrink = static_cast<T>(decoupled ? 1 - lr * weight_decay : 1);
-#if defined(SIXLOOP_HAS_CUDA)
-    if (param.device() == Device::cuda) return cuda::adam(args, param.size());
-#endif
-    const auto kernel = select<Adam, T>();
-    parallel_ranges(param.size(), kGrain, [&](int64_t begin, int64_t end) {
-      AdamArgs<T> part = args;
-      part.param += begin;
-      part.grad += begin;
-      part.m += begin;
-      part.v += begin;
-      kernel(part, end - begin);
-    });
-  });
+std::array<double, 3> adam_numbers(int64_t step, double lr, double beta1, double beta2, double weight_decay,
+                                   bool decoupled) {
+  return {lr / (1 - power(beta1, step)), 1 / std::sqrt(1 - power(beta2, step)), decoupled ? 1 - lr * weight_decay : 1};
 }
 
-void rmsprop_update(const Tensor& param, const Tensor& grad, const Tensor& square_avg, double lr, double rho,
-                    double epsilon, double weight_decay) {
-  check_floating("rmsprop_update", "param", param);
-  check_like_param("rmsprop_update", param, "grad", grad);
-  check_like_param("rmsprop_update", param, "square_avg", square_avg);
-  check_not_negative("rmsprop_update", "lr", lr);
-  check_share("rmsprop_update", "rho", rho);
-  check_not_negative("rmsprop_update", "epsilon", epsilon);
-  check_not_negative("rmsprop_update", "weight_decay", weight_decay);
-  dispatch_floating(param.dtype(), [&](auto t) {
-    using T = decltype(t);
-    const RmspropArgs<T> args{
-        param.data<T>(),     grad.data<T>(),          square_avg.data<T>(),    static_cast<T>(lr),
-        static_cast<T>(rho), static_cast<T>(1 - rho), static_cast<T>(epsilon), static_cast<T>(weight_decay)};
-#if defined(SIXLOOP_HAS_CUDA)
-    if (param.device() == Device::cuda) return cuda::rmsprop(args, param.size());
-#endif
-    const auto kernel = select<Rmsprop, T>();
-    parallel_ranges(param.size(), kGrain, [&](int64_t begin, int64_t end) {
-      RmspropArgs<T> part = args;
-      part.param += begin;
-      part.grad += begin;
-      part.square_avg += begin;
-      kernel(part, end - begin);
-    });
-  });
+void adam_update(const Tensors& params, const Tensors& grads, const Tensors& ms, const Tensors& vs, int64_t step,
+                 double lr, double beta1, double beta2, double epsilon, double weight_decay, bool decoupled,
+                 const LiveNumbers& live) {
+  constexpr const char* op = "adam_update";
+  check_counts(op, params, "grad", grads);
+  check_counts(op, params, "m", ms);
+  check_counts(op, params, "v", vs);
+  for (size_t i = 0; i < params.size(); ++i) {
+    check_floating(op, "param", params[i]);
+    check_like_param(op, params[i], "grad", grads[i]);
+    check_like_param(op, params[i], "m", ms[i]);
+    check_like_param(op, params[i], "v", vs[i]);
+  }
+  if (step < 1) value_error("[", op, "] step counts from 1; got ", step);
+  check_not_negative(op, "lr", lr);
+  check_share(op, "beta1", beta1);
+  check_share(op, "beta2", beta2);
+  check_not_negative(op, "epsilon", epsilon);
+  check_not_negative(op, "weight_decay", weight_decay);
+  [[maybe_unused]] const double* const numbers = checked(op, live);
+  const std::array<double, 3> now = adam_numbers(step, lr, beta1, beta2, weight_decay, decoupled);
+  update_all<Adam>(
+      params,
+      [&](size_t i, auto t) {
+        using T = decltype(t);
+        AdamArgs<T> args{};
+        args.param = params[i].data<T>();
+        args.grad = grads[i].data<T>();
+        args.m = ms[i].data<T>();
+        args.v = vs[i].data<T>();
+        args.beta1 = static_cast<T>(beta1);
+        args.one_minus_beta1 = static_cast<T>(1 - beta1);
+        args.beta2 = static_cast<T>(beta2);
+        args.one_minus_beta2 = static_cast<T>(1 - beta2);
+        args.epsilon = static_cast<T>(epsilon);
+        args.rate = static_cast<T>(now[0]);
+        args.root = static_cast<T>(now[1]);
+        args.weight_decay = static_cast<T>(decoupled ? 0 : weight_decay);
+        args.shrink = static_cast<T>(now[2]);
+        return args;
+      },
+      [](auto& part, int64_t begin) {
+        part.m += begin;
+        part.v += begin;
+      },
+      [&](const auto& args, const auto& sizes) { cuda::adam(args, sizes, numbers); });
+}
+
+void rmsprop_update(const Tensors& params, const Tensors& grads, const Tensors& square_avgs, double lr, double rho,
+                    double epsilon, double weight_decay, const LiveNumbers& live) {
+  constexpr const char* op = "rmsprop_update";
+  check_counts(op, params, "grad", grads);
+  check_counts(op, params, "square_avg", square_avgs);
+  for (size_t i = 0; i < params.size(); ++i) {
+    check_floating(op, "param", params[i]);
+    check_like_param(op, params[i], "grad", grads[i]);
+    check_like_param(op, params[i], "square_avg", square_avgs[i]);
+  }
+  check_not_negative(op, "lr", lr);
+  check_share(op, "rho", rho);
+  check_not_negative(op, "epsilon", epsilon);
+  check_not_negative(op, "weight_decay", weight_decay);
+  [[maybe_unused]] const double* const numbers = checked(op, live);
+  update_all<Rmsprop>(
+      params,
+      [&](size_t i, auto t) {
+        using T = decltype(t);
+        return RmspropArgs<T>{params[i].data<T>(),     grads[i].data<T>(),          square_avgs[i].data<T>(),
+                              static_cast<T>(lr),      static_cast<T>(rho),         static_cast<T>(1 - rho),
+                              static_cast<T>(epsilon), static_cast<T>(weight_decay)};
+      },
+      [](auto& part, int64_t begin) { part.square_avg += begin; },
+      [&](const auto& args, const auto& sizes) { cuda::rmsprop(args, sizes, numbers); });
 }
 
 }  // namespace sixloop

@@ -1,7 +1,9 @@
 // Fused updates of parameters in place, in torch.optim's conventions.
 #pragma once
 
+#include <array>
 #include <optional>
+#include <vector>
 
 #include "base/kernel.h"
 #include "base/tensor.h"
@@ -64,14 +66,27 @@ struct Rmsprop {
   static Kernels kernels();
 };
 
-// Arrays of one shape and dtype. velocity is needed where momentum is not 0.
-void sgd_update(const Tensor& param, const Tensor& grad, const std::optional<Tensor>& velocity, double lr,
-                double momentum, bool nesterov, double weight_decay);
+using Tensors = std::vector<Tensor>;
+
+// What changes from one step to the next, in the GPU's memory, so that a recorded step can be run again: four float64,
+// lr (Adam: the `rate` of AdamArgs), Adam's `root`, Adam's `shrink`, and whether to update at all (0: nothing happens).
+using LiveNumbers = std::optional<Tensor>;
+
+// params[i], grads[i] and what is kept for it are of one shape and dtype; all lie on one device, where few launches
+// update them all. velocities are needed where momentum is not 0. `live` is for the GPU, and counts in place of the
+// arguments.
+void sgd_update(const Tensors& params, const Tensors& grads, const std::optional<Tensors>& velocities, double lr,
+                double momentum, bool nesterov, double weight_decay, const LiveNumbers& live = {});
 // step counts from 1.
-void adam_update(const Tensor& param, const Tensor& grad, const Tensor& m, const Tensor& v, int64_t step, double lr,
-                 double beta1, double beta2, double epsilon, double weight_decay, bool decoupled);
-void rmsprop_update(const Tensor& param, const Tensor& grad, const Tensor& square_avg, double lr, double rho,
-                    double epsilon, double weight_decay);
+void adam_update(const Tensors& params, const Tensors& grads, const Tensors& ms, const Tensors& vs, int64_t step,
+                 double lr, double beta1, double beta2, double epsilon, double weight_decay, bool decoupled,
+                 const LiveNumbers& live = {});
+void rmsprop_update(const Tensors& params, const Tensors& grads, const Tensors& square_avgs, double lr, double rho,
+                    double epsilon, double weight_decay, const LiveNumbers& live = {});
+
+// The first three of Adam's LiveNumbers.
+std::array<double, 3> adam_numbers(int64_t step, double lr, double beta1, double beta2, double weight_decay,
+                                   bool decoupled);
 
 #define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
 #include "optimizer/kernels.inc"

@@ -1,12 +1,23 @@
 #include "optimizer/simt.h"
 
+#include <array>
+
 #include "cuda/map.h"
 #include "optimizer/kernels-inl.h"
 
 namespace sixloop::cuda {
 namespace {
 
-// A parameter with what its update reads and writes. A launch over many parameters would take a table of these.
+constexpr int kUpdateThreads = 256;
+constexpr int kPacks = 4;  // of a thread
+// Elements of a block: a thread's packs are a block's width apart.
+template <class T>
+constexpr int64_t kChunk = int64_t{kUpdateThreads} * kPacks * Pack<T>::N;
+
+// Arrays of one launch. The table is a parameter of the kernel, which may take 4 KB.
+constexpr int kMostArrays = 64;
+
+// A parameter with what its update reads and writes.
 template <class T, int kSlots>
 struct Update {
   T* param;
@@ -16,7 +27,34 @@ struct Update {
   bool packs;
 };
 
-// The step on elements [first, first + N) of an update.
+template <class T, int kSlots>
+struct Table {
+  Update<T, kSlots> updates[kMostArrays];
+  unsigned first_block[kMostArrays];  // blocks of all arrays before this one
+  int count;
+};
+
+// What changes from step to step, read by the kernel itself.
+template <class V>
+__device__ __forceinline__ void set_live(SgdStep<V>& step, const double* live) {
+  step.lr = V{static_cast<typename V::T>(live[0])};
+}
+template <class V>
+__device__ __forceinline__ void set_live(MomentumStep<V>& step, const double* live) {
+  step.lr = V{static_cast<typename V::T>(live[0])};
+}
+template <class V>
+__device__ __forceinline__ void set_live(RmspropStep<V>& step, const double* live) {
+  step.lr = V{static_cast<typename V::T>(live[0])};
+}
+template <class V>
+__device__ __forceinline__ void set_live(AdamStep<V>& step, const double* live) {
+  step.rate = V{static_cast<typename V::T>(live[0])};
+  step.root = V{static_cast<typename V::T>(live[1])};
+  step.shrink = V{static_cast<typename V::T>(live[2])};
+}
+
+// The step on N elements.
 template <int N, class Step, class T, int kSlots>
 __device__ __forceinline__ void update_elements(const Step& step, Pack<T>& p, const Pack<T>& g, Pack<T>* slots) {
   using V = Lane<T>;
@@ -67,49 +105,103 @@ __device__ __forceinline__ void update_pack(const Step& step, const Update<T, kS
   }
 }
 
-constexpr int kUpdateThreads = 256;
-
 template <class Step, class T, int kSlots>
-__global__ void __launch_bounds__(kUpdateThreads) update_kernel(Step step, Update<T, kSlots> u) {
-  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kUpdateThreads + threadIdx.x;
-  update_pack(step, u, thread * Pack<T>::N);
+__global__ void __launch_bounds__(kUpdateThreads)
+    update_kernel(Step step, const double* live, const Table<T, kSlots> table) {
+  if (live != nullptr) {
+    if (live[3] == 0) return;
+    set_live(step, live);
+  }
+  // The last array that begins at or before this block.
+  int low = 0, high = table.count;
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    (table.first_block[middle] <= blockIdx.x ? low : high) = middle;
+  }
+  const Update<T, kSlots> u = table.updates[low];
+  const int64_t begin = (blockIdx.x - table.first_block[low]) * kChunk<T> + threadIdx.x * Pack<T>::N;
+#pragma unroll
+  for (int k = 0; k < kPacks; ++k) {
+    update_pack<Step, T, kSlots>(step, u, begin + int64_t{k} * kUpdateThreads * Pack<T>::N);
+  }
 }
 
-template <class Step, class T, class... Slots>
-void update(const Step& step, int64_t n, T* param, const T* grad, Slots*... slots) {
-  if (n == 0) return;
-  constexpr int kSlots = sizeof...(Slots);
-  const Update<T, kSlots> u{param, grad, {slots...}, n, aligned_for_packs(param, grad, slots...)};
-  const auto blocks = static_cast<unsigned>(ceil_div(n, int64_t{kUpdateThreads} * Pack<T>::N));
-  SIXLOOP_LAUNCH((update_kernel<Step, T, kSlots>), blocks, kUpdateThreads, 0, current_stream(), step, u);
+// slots_of(args) are the arrays that the optimizer keeps for a parameter, as an std::array.
+template <int kSlots, class Step, class T, class Args, class SlotsOf>
+void update(const Step& step, const std::vector<Args>& args, const std::vector<int64_t>& n, const double* live,
+            const SlotsOf& slots_of) {
+  Table<T, kSlots> table{};
+  unsigned blocks = 0;
+  const auto launch_table = [&] {
+    if (table.count == 0) return;
+    SIXLOOP_LAUNCH((update_kernel<Step, T, kSlots>), blocks, kUpdateThreads, 0, current_stream(), step, live, table);
+    table.count = 0;
+    blocks = 0;
+  };
+  for (size_t i = 0; i < args.size(); ++i) {
+    if (table.count == kMostArrays) launch_table();
+    Update<T, kSlots>& u = table.updates[table.count];
+    u.param = args[i].param;
+    u.grad = args[i].grad;
+    u.n = n[i];
+    u.packs = aligned_for_packs(u.param, u.grad);
+    if constexpr (kSlots > 0) {
+      const auto slots = slots_of(args[i]);
+      for (int s = 0; s < kSlots; ++s) {
+        u.slots[s] = slots[s];
+        u.packs = u.packs && aligned_for_packs(u.slots[s]);
+      }
+    }
+    table.first_block[table.count++] = blocks;
+    blocks += static_cast<unsigned>(ceil_div(n[i], kChunk<T>));
+  }
+  launch_table();
 }
 
 template <class T>
-void sgd_of(const SgdArgs<T>& a, int64_t n) {
-  if (a.velocity == nullptr) {
-    update(SgdStep<Lane<T>>(a), n, a.param, a.grad);
+void sgd_of(const std::vector<SgdArgs<T>>& args, const std::vector<int64_t>& n, const double* live) {
+  if (args.empty()) return;
+  if (args[0].velocity == nullptr) {
+    update<0, SgdStep<Lane<T>>, T>(SgdStep<Lane<T>>(args[0]), args, n, live, nullptr);
   } else {
-    update(MomentumStep<Lane<T>>(a), n, a.param, a.grad, a.velocity);
+    update<1, MomentumStep<Lane<T>>, T>(MomentumStep<Lane<T>>(args[0]), args, n, live,
+                                        [](const SgdArgs<T>& a) { return std::array<T*, 1>{a.velocity}; });
   }
 }
 
 template <class T>
-void adam_of(const AdamArgs<T>& a, int64_t n) {
-  update(AdamStep<Lane<T>>(a), n, a.param, a.grad, a.m, a.v);
+void adam_of(const std::vector<AdamArgs<T>>& args, const std::vector<int64_t>& n, const double* live) {
+  if (args.empty()) return;
+  update<2, AdamStep<Lane<T>>, T>(AdamStep<Lane<T>>(args[0]), args, n, live,
+                                  [](const AdamArgs<T>& a) { return std::array<T*, 2>{a.m, a.v}; });
 }
 
 template <class T>
-void rmsprop_of(const RmspropArgs<T>& a, int64_t n) {
-  update(RmspropStep<Lane<T>>(a), n, a.param, a.grad, a.square_avg);
+void rmsprop_of(const std::vector<RmspropArgs<T>>& args, const std::vector<int64_t>& n, const double* live) {
+  if (args.empty()) return;
+  update<1, RmspropStep<Lane<T>>, T>(RmspropStep<Lane<T>>(args[0]), args, n, live,
+                                     [](const RmspropArgs<T>& a) { return std::array<T*, 1>{a.square_avg}; });
 }
 
 }  // namespace
 
-void sgd(const SgdArgs<float>& args, int64_t n) { sgd_of(args, n); }
-void sgd(const SgdArgs<double>& args, int64_t n) { sgd_of(args, n); }
-void adam(const AdamArgs<float>& args, int64_t n) { adam_of(args, n); }
-void adam(const AdamArgs<double>& args, int64_t n) { adam_of(args, n); }
-void rmsprop(const RmspropArgs<float>& args, int64_t n) { rmsprop_of(args, n); }
-void rmsprop(const RmspropArgs<double>& args, int64_t n) { rmsprop_of(args, n); }
+void sgd(const std::vector<SgdArgs<float>>& args, const std::vector<int64_t>& n, const double* live) {
+  sgd_of(args, n, live);
+}
+void sgd(const std::vector<SgdArgs<double>>& args, const std::vector<int64_t>& n, const double* live) {
+  sgd_of(args, n, live);
+}
+void adam(const std::vector<AdamArgs<float>>& args, const std::vector<int64_t>& n, const double* live) {
+  adam_of(args, n, live);
+}
+void adam(const std::vector<AdamArgs<double>>& args, const std::vector<int64_t>& n, const double* live) {
+  adam_of(args, n, live);
+}
+void rmsprop(const std::vector<RmspropArgs<float>>& args, const std::vector<int64_t>& n, const double* live) {
+  rmsprop_of(args, n, live);
+}
+void rmsprop(const std::vector<RmspropArgs<double>>& args, const std::vector<int64_t>& n, const double* live) {
+  rmsprop_of(args, n, live);
+}
 
 }  // namespace sixloop::cuda

@@ -45,7 +45,7 @@ template <class Kind>
 Tensor pool(const Tensor& x, const Window& window, Tensor* indices = nullptr) {
   const char* op = indices != nullptr ? MaxPool2d::name : Kind::name;
   check_rank(op, "x", x, 4, kLayout);
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   const Shape shape = pool2d_output_shape(op, x.shape(), window);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   if (indices != nullptr) *indices = Tensor::empty(shape, DType::uint8, x.device());
@@ -86,7 +86,7 @@ template <class Kind>
 Tensor pool_grad(const Tensor& dy, const Tensor* x, const Tensor* indices, const Shape& in, const Window& window) {
   const char* op = Kind::name;
   check_rank4(op, x != nullptr ? "x" : "x_shape", in);
-  check_floating(op, "dy", dy);
+  check_floating_or_bfloat16(op, "dy", dy);
   const Shape out = pool2d_output_shape(op, in, window);
   check_shape(op, "dy", dy, out);
   if (indices != nullptr) {
@@ -175,7 +175,7 @@ Tensor avg_pool2d(const Tensor& x, const Window& window) { return pool<AvgPool2d
 Tensor max_pool2d_grad(const Tensor& dy, const Tensor& x, const Window& window) {
   constexpr const char* op = MaxPool2dGrad::name;
   check_rank(op, "x", x, 4, kLayout);
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   check_same_dtype(op, "dy", dy, "x", x);
   check_window(op, window);
   if (window.kh * window.kw > kMaxNumbered) {
@@ -197,14 +197,14 @@ Tensor avg_pool2d_grad(const Tensor& dy, const Shape& x_shape, const Window& win
 Tensor global_avg_pool2d(const Tensor& x) {
   constexpr const char* op = "global_avg_pool2d";
   check_rank(op, "x", x, 4, kLayout);
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   const Tensor y = pool<AvgPool2d>(x, whole_image(op, x.shape()));
   return y.reshape({x.shape()[0], x.shape()[3]});
 }
 
 Tensor global_avg_pool2d_grad(const Tensor& dy, const Shape& x_shape) {
   constexpr const char* op = "global_avg_pool2d_grad";
-  check_floating(op, "dy", dy);
+  check_floating_or_bfloat16(op, "dy", dy);
   const Window window = whole_image(op, x_shape);
   check_shape(op, "dy", dy, {x_shape[0], x_shape[3]});
   return pool_grad<AvgPool2dGrad>(dy.reshape({x_shape[0], 1, 1, x_shape[3]}), nullptr, nullptr, x_shape, window);

@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) fold_kernel(PoolArgs<T> a, 
   const int64_t cells = (in.rows.end - in.rows.begin) * (in.cols.end - in.cols.begin);
   Part<T, W> out;
 #pragma unroll
-  for (int m = 0; m < W; ++m) out.v[m] = result_of(total[m], cells).v;
+  for (int m = 0; m < W; ++m) out.v[m] = static_cast<T>(result_of(total[m], cells).v);
   store(out, a.y + ((p.image * a.oh + p.row) * a.ow + p.column) * a.c + p.channel);
 }
 
@@ -124,7 +124,7 @@ __device__ __forceinline__ void find_maxima(const Args& a, const T* x, int64_t i
   const int64_t origin =
       (i * a.window.stride_h - a.window.pad_top) * a.window.kw + j * a.window.stride_w - a.window.pad_left;
   for (int64_t h = in.rows.begin; h < in.rows.end; ++h) {
-    V number = V::set1(static_cast<T>(h * a.window.kw + in.cols.begin - origin));
+    V number = V::set1(static_cast<Computed<T>>(h * a.window.kw + in.cols.begin - origin));
     for (int64_t w = in.cols.begin; w < in.cols.end; ++w) {
       const Part<T, W> cell = load<W>(x + (h * a.w + w) * a.c);
 #pragma unroll
@@ -156,7 +156,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) maxima_kernel(Args a, T* y,
   if (y == nullptr) return;
   Part<T, W> best;
 #pragma unroll
-  for (int m = 0; m < W; ++m) best.v[m] = arg[m].best.v;
+  for (int m = 0; m < W; ++m) best.v[m] = static_cast<T>(arg[m].best.v);
   store(best, y + at);
 }
 
@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) max_grad_tiles_kernel(PoolG
     for (int64_t s = 0; s < a.window.kw; ++s) {
       Part<T, W> out;
 #pragma unroll
-      for (int m = 0; m < W; ++m) out.v[m] = index[m] == number ? g.v[m] : T(0);
+      for (int m = 0; m < W; ++m) out.v[m] = index[m] == number ? g.v[m] : T{};
       store(out, dx + s * a.c);
       ++number;
     }
@@ -210,15 +210,16 @@ __device__ __forceinline__ void gather(const PoolGradArgs<T>& a, const Place& p,
 #pragma unroll 1
     for (int64_t j = cols.begin; j < cols.end; ++j) {
       const int64_t output = ((p.image * a.oh + i) * a.ow + j) * a.c + p.channel;
-      const Part<T, W> part = share(output, i, j, row_number + p.column + window.pad_left - j * window.stride_w);
+      const Elements<Computed<T>, W> part =
+          share(output, i, j, row_number + p.column + window.pad_left - j * window.stride_w);
       // A share that is the only one keeps the sign of its zero.
 #pragma unroll
-      for (int m = 0; m < W; ++m) sum[m] = tiles ? V{part.v[m]} : sum[m] + V{part.v[m]};
+      for (int m = 0; m < W; ++m) sum[m] = tiles ? V{part[m]} : sum[m] + V{part[m]};
     }
   }
   Part<T, W> out;
 #pragma unroll
-  for (int m = 0; m < W; ++m) out.v[m] = sum[m].v;
+  for (int m = 0; m < W; ++m) out.v[m] = static_cast<T>(sum[m].v);
   store(out, a.dx + ((p.image * a.h + p.row) * a.w + p.column) * a.c + p.channel);
 }
 
@@ -229,9 +230,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   if (!find_place<W>(images, a.n, a.h, a.w, a.c, &p)) return;
   gather<T, W>(a, p, false, [&](int64_t output, int64_t, int64_t, int64_t number) {
     const Part<Number, W> chosen = load<W>(numbers + output);
-    Part<T, W> part = load<W>(a.dy + output);
+    const Part<T, W> g = load<W>(a.dy + output);
+    Elements<Computed<T>, W> part;
 #pragma unroll
-    for (int m = 0; m < W; ++m) part.v[m] = chosen.v[m] == number ? part.v[m] : T(0);
+    for (int m = 0; m < W; ++m) part[m] = chosen.v[m] == number ? g.v[m] : T{};
     return part;
   });
 }
@@ -244,9 +246,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks) avg_gather_kernel(PoolGradA
   gather<T, W>(a, p, tiles, [&](int64_t output, int64_t i, int64_t j, int64_t) {
     const Inside in = inside_of(a, i, j);
     const int64_t cells = (in.rows.end - in.rows.begin) * (in.cols.end - in.cols.begin);
-    Part<T, W> part = load<W>(a.dy + output);
+    const Part<T, W> g = load<W>(a.dy + output);
+    Elements<Computed<T>, W> part;
 #pragma unroll
-    for (int m = 0; m < W; ++m) part.v[m] = result_of(SumFold<V>{{part.v[m]}}, cells).v;
+    for (int m = 0; m < W; ++m) part[m] = result_of(SumFold<V>{{g.v[m]}}, cells).v;
     return part;
   });
 }
@@ -275,7 +278,7 @@ bool pixels_of_packs(int64_t channels, const P*... p) {
 
 template <template <class> class Fold>
 void fold(const Tensor& x, const Window& window, const Tensor& y) {
-  dispatch_floating(x.dtype(), [&](auto t) {
+  dispatch_stored(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const PoolArgs<T> args = pool_args<T>(x, window, y);
     with_width<T>(pixels_of_packs<T>(args.c, args.x, args.y), [&](auto width) {
@@ -306,7 +309,7 @@ void max_grad_in_two(const PoolGradArgs<T>& args, const Tensor& dy, const Tensor
 
 void max_pool2d(const Tensor& x, const Window& window, const Tensor& y, const Tensor* indices) {
   if (indices == nullptr) return fold<MaxFold>(x, window, y);
-  dispatch_floating(x.dtype(), [&](auto t) {
+  dispatch_stored(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const PoolArgs<T> args = pool_args<T>(x, window, y);
     with_width<T>(pixels_of_packs<T>(args.c, args.x, args.y), [&](auto width) {
@@ -321,7 +324,7 @@ void max_pool2d(const Tensor& x, const Window& window, const Tensor& y, const Te
 void avg_pool2d(const Tensor& x, const Window& window, const Tensor& y) { fold<SumFold>(x, window, y); }
 
 void max_pool2d_grad(const Tensor& dy, const Tensor* x, const Tensor* indices, const Window& window, const Tensor& dx) {
-  dispatch_floating(dy.dtype(), [&](auto t) {
+  dispatch_stored(dy.dtype(), [&](auto t) {
     using T = decltype(t);
     PoolGradArgs<T> args = grad_args<T>(dy, window, dx);
     args.x = x != nullptr ? x->data<T>() : nullptr;
@@ -349,7 +352,7 @@ void max_pool2d_grad(const Tensor& dy, const Tensor* x, const Tensor* indices, c
 }
 
 void avg_pool2d_grad(const Tensor& dy, const Window& window, const Tensor& dx) {
-  dispatch_floating(dy.dtype(), [&](auto t) {
+  dispatch_stored(dy.dtype(), [&](auto t) {
     using T = decltype(t);
     const PoolGradArgs<T> args = grad_args<T>(dy, window, dx);
     with_width<T>(pixels_of_packs<T>(args.c, args.dy, args.dx), [&](auto width) {

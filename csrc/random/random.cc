@@ -93,10 +93,17 @@ Tensor random_normal(const Shape& shape, double mean, double std, const PhiloxKe
 }
 
 Tensor dropout(const char* op, const Tensor& x, double rate, const PhiloxKey& key) {
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   if (!(rate >= 0 && rate < 1)) value_error("[", op, "] rate must be in [0, 1); got ", rate);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   const auto threshold = static_cast<uint32_t>(std::min(std::floor(rate * 0x1p32 + 0.5), 0x1p32 - 1));
+#if defined(SIXLOOP_HAS_CUDA)
+  if (x.dtype() == DType::bfloat16) {
+    const BFloat16* const from = x.data<BFloat16>();
+    cuda::dropout(key, from, threshold, static_cast<float>(1 / (1 - rate)), y.data<BFloat16>(), x.size());
+    return y;
+  }
+#endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const T factor = static_cast<T>(1 / (1 - rate));

@@ -27,17 +27,21 @@ struct Normal {
   }
 };
 
-// Stores the thread's elements, of which the last thread may have less than kElements.
-template <class T>
-__device__ __forceinline__ void store_elements(const T* values, T* y, int64_t i, int64_t n, bool packs) {
+// y[i] = f(number i of the 64-bit stream).
+template <class F, class T>
+__global__ void __launch_bounds__(kRandomThreads) numbers_kernel(PhiloxKey key, F f, T* y, int64_t n, bool packs) {
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kRandomThreads + threadIdx.x) * kElements;
+  if (i >= n) return;
+  Run<T, kElements> values;
+#pragma unroll
+  for (int j = 0; j < kElements; j += 2) {
+    uint32_t words[4];
+    philox_blocks<scalar::U64>(key, static_cast<uint64_t>(i + j) / 2, words);
+    values[j] = f(words[0] | static_cast<uint64_t>(words[1]) << 32);
+    values[j + 1] = f(words[2] | static_cast<uint64_t>(words[3]) << 32);
+  }
   if (packs && i + kElements <= n) {
-#pragma unroll
-    for (int j = 0; j < kElements; j += Pack<T>::N) {
-      Pack<T> pack;
-#pragma unroll
-      for (int k = 0; k < Pack<T>::N; ++k) pack.v[k] = values[j + k];
-      store_pack(pack, y + i + j);
-    }
+    store_run(values, y + i);
   } else {
 #pragma unroll
     for (int j = 0; j < kElements; ++j) {
@@ -46,66 +50,62 @@ __device__ __forceinline__ void store_elements(const T* values, T* y, int64_t i,
   }
 }
 
-__device__ __forceinline__ int64_t first_element() {
-  return (static_cast<int64_t>(blockIdx.x) * kRandomThreads + threadIdx.x) * kElements;
-}
-
-// y[i] = f(number i of the 64-bit stream).
-template <class F, class T>
-__global__ void __launch_bounds__(kRandomThreads) numbers_kernel(PhiloxKey key, F f, T* y, int64_t n, bool packs) {
-  const int64_t i = first_element();
-  if (i >= n) return;
-  T values[kElements];
-#pragma unroll
-  for (int j = 0; j < kElements; j += 2) {
-    uint32_t words[4];
-    philox_blocks<scalar::U64>(key, static_cast<uint64_t>(i + j) / 2, words);
-    values[j] = f(words[0] | static_cast<uint64_t>(words[1]) << 32);
-    values[j + 1] = f(words[2] | static_cast<uint64_t>(words[3]) << 32);
-  }
-  store_elements(values, y, i, n, packs);
-}
+// A thread has whole blocks of words and whole packs.
+template <class T>
+constexpr int kDropped = Pack<T>::N > kElements ? Pack<T>::N : kElements;
 
 template <class T>
 __global__ void __launch_bounds__(kRandomThreads)
-    dropout_kernel(PhiloxKey key, const T* x, uint32_t threshold, T scale, T* y, int64_t n, bool packs) {
-  const int64_t i = first_element();
+    dropout_kernel(PhiloxKey key, const T* x, uint32_t threshold, Computed<T> scale, T* y, int64_t n, bool packs) {
+  constexpr int N = kDropped<T>;
+  const int64_t i = (static_cast<int64_t>(blockIdx.x) * kRandomThreads + threadIdx.x) * N;
   if (i >= n) return;
-  T values[kElements] = {};
-  if (packs && i + kElements <= n) {
-#pragma unroll
-    for (int j = 0; j < kElements; j += Pack<T>::N) {
-      const Pack<T> pack = load_pack(x + i + j);
-#pragma unroll
-      for (int k = 0; k < Pack<T>::N; ++k) values[j + k] = pack.v[k];
-    }
+  const bool whole = packs && i + N <= n;
+  Run<T, N> run{};
+  if (whole) {
+    run = load_run<N>(x + i);
   } else {
 #pragma unroll
-    for (int j = 0; j < kElements; ++j) {
-      if (i + j < n) values[j] = x[i + j];
+    for (int j = 0; j < N; ++j) {
+      if (i + j < n) run[j] = x[i + j];
     }
   }
-  uint32_t words[4];
-  philox_blocks<scalar::U64>(key, static_cast<uint64_t>(i) / kElements, words);
+  if (key.live_step != nullptr) key.step = static_cast<uint32_t>(*key.live_step);
 #pragma unroll
-  for (int j = 0; j < kElements; ++j) values[j] = kept_or_zero(values[j] * scale, words[j] >= threshold);
-  store_elements(values, y, i, n, packs);
+  for (int j = 0; j < N; j += kElements) {
+    uint32_t words[kElements];
+    philox_blocks<scalar::U64>(key, static_cast<uint64_t>(i + j) / kElements, words);
+#pragma unroll
+    for (int k = 0; k < kElements; ++k) {
+      run[j + k] = static_cast<T>(kept_or_zero(run[j + k] * scale, words[k] >= threshold));
+    }
+  }
+  if (whole) {
+    store_run(run, y + i);
+  } else {
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      if (i + j < n) y[i + j] = run[j];
+    }
+  }
 }
 
-unsigned blocks_for(int64_t n) { return static_cast<unsigned>(ceil_div(n, int64_t{kRandomThreads} * kElements)); }
+unsigned blocks_for(int64_t n, int elements) {
+  return static_cast<unsigned>(ceil_div(n, int64_t{kRandomThreads} * elements));
+}
 
 template <class F, class T>
 void make(const PhiloxKey& key, const F& f, T* y, int64_t n) {
   if (n == 0) return;
-  SIXLOOP_LAUNCH((numbers_kernel<F, T>), blocks_for(n), kRandomThreads, 0, current_stream(), key, f, y, n,
+  SIXLOOP_LAUNCH((numbers_kernel<F, T>), blocks_for(n, kElements), kRandomThreads, 0, current_stream(), key, f, y, n,
                  aligned_for_packs(y));
 }
 
 template <class T>
-void drop(const PhiloxKey& key, const T* x, uint32_t threshold, T scale, T* y, int64_t n) {
+void drop(const PhiloxKey& key, const T* x, uint32_t threshold, Computed<T> scale, T* y, int64_t n) {
   if (n == 0) return;
-  SIXLOOP_LAUNCH(dropout_kernel<T>, blocks_for(n), kRandomThreads, 0, current_stream(), key, x, threshold, scale, y, n,
-                 aligned_for_packs(x, y));
+  SIXLOOP_LAUNCH(dropout_kernel<T>, blocks_for(n, kDropped<T>), kRandomThreads, 0, current_stream(), key, x, threshold,
+                 scale, y, n, aligned_for_packs(x, y));
 }
 
 }  // namespace
@@ -126,6 +126,9 @@ void dropout(const PhiloxKey& key, const float* x, uint32_t threshold, float sca
   drop(key, x, threshold, scale, y, n);
 }
 void dropout(const PhiloxKey& key, const double* x, uint32_t threshold, double scale, double* y, int64_t n) {
+  drop(key, x, threshold, scale, y, n);
+}
+void dropout(const PhiloxKey& key, const BFloat16* x, uint32_t threshold, float scale, BFloat16* y, int64_t n) {
   drop(key, x, threshold, scale, y, n);
 }
 

@@ -1,6 +1,7 @@
 // The kernels of random.h on the GPU, with the bits of the CPU's. Pointers are the GPU's.
 #pragma once
 
+#include "base/bfloat16.h"
 #include "base/philox.h"
 
 namespace sixloop::cuda {
@@ -11,5 +12,6 @@ void random_normal(const PhiloxKey& key, double mean, double std, float* y, int6
 void random_normal(const PhiloxKey& key, double mean, double std, double* y, int64_t n);
 void dropout(const PhiloxKey& key, const float* x, uint32_t threshold, float scale, float* y, int64_t n);
 void dropout(const PhiloxKey& key, const double* x, uint32_t threshold, double scale, double* y, int64_t n);
+void dropout(const PhiloxKey& key, const BFloat16* x, uint32_t threshold, float scale, BFloat16* y, int64_t n);
 
 }  // namespace sixloop::cuda

@@ -10,7 +10,7 @@ namespace {
 // Sums run over the virtual lanes of base/simd/lanes.h, a thread for each: it meets the elements of its lane in order,
 // with zeros (exponentials: of -inf) up to whole lanes, as the CPU's vectors do.
 template <class T>
-constexpr int kLanes = Lanes<Lane<T>>::kCount;
+constexpr int kLanes = Lanes<Lane<T>>::kCount;  // of what is computed in
 template <class T>
 constexpr T kLowest = -MathConstants<T>::kInfinity;
 
@@ -25,7 +25,7 @@ template <class T>
 #if defined(SIXLOOP_SIMT)
 constexpr int kTile = 64 * kLanes<T>;
 #else
-constexpr int kTile = 32768 / static_cast<int>(sizeof(T));
+constexpr int kTile = 32768 / static_cast<int>(sizeof(Computed<T>));
 #endif
 
 // Combines lane i of `width` neighbouring threads with lane i + half for half = width / 2 ... 1. All threads of the
@@ -60,24 +60,30 @@ __device__ __forceinline__ T log_of(T x) {
   return log(Lane<T>{x}).v;
 }
 
+// Everything is computed in C; elements in memory are T, which C is for all but bfloat16.
+
 // --- What becomes of a row. begin() learns its maximum and the sum of exp(x - max), on every thread of the row;
 // value() makes a result of x and exp(x - max).
 
-template <class T>
+template <class C>
 struct SoftmaxValue {
-  T inverse;
-  __device__ void begin(int64_t, const T*, int64_t, T, T sum, bool) { inverse = T{1} / sum; }
-  __device__ T value(int64_t, T, T e) const { return e * inverse; }
+  C inverse;
+  template <class T>
+  __device__ void begin(int64_t, const T*, int64_t, C, C sum, bool) {
+    inverse = C{1} / sum;
+  }
+  __device__ C value(int64_t, C, C e) const { return e * inverse; }
 };
 
-template <class T>
+template <class C>
 struct LogSoftmaxValue {
-  T max, log_sum;
-  __device__ void begin(int64_t, const T*, int64_t, T row_max, T sum, bool) {
+  C max, log_sum;
+  template <class T>
+  __device__ void begin(int64_t, const T*, int64_t, C row_max, C sum, bool) {
     max = row_max;
     log_sum = log_of(sum);
   }
-  __device__ T value(int64_t, T x, T) const { return (x - max) - log_sum; }
+  __device__ C value(int64_t, C x, C) const { return (x - max) - log_sum; }
 };
 
 struct Labels {
@@ -90,36 +96,37 @@ struct Labels {
   }
 };
 
-template <class T>
+template <class C>
 struct CrossEntropyValue {
   Labels labels;
-  T* losses;
-  T scale;
+  C* losses;
+  C scale;
   int64_t label;
-  T inverse, factor;
+  C inverse, factor;
   // A label out of range is found by loss_kernel(), and the results are not used.
-  __device__ void begin(int64_t row, const T* x, int64_t n, T max, T sum, bool first) {
+  template <class T>
+  __device__ void begin(int64_t row, const T* x, int64_t n, C max, C sum, bool first) {
     label = labels(row);
-    inverse = T{1} / sum;
+    inverse = C{1} / sum;
     factor = inverse * scale;
-    if (first) losses[row] = label >= 0 && label < n ? log_of(sum) + (max - x[label]) : T{0};
+    if (first) losses[row] = label >= 0 && label < n ? log_of(sum) + (max - static_cast<C>(x[label])) : C{0};
   }
-  __device__ T value(int64_t i, T, T e) const { return i == label ? (e * inverse - T{1}) * scale : e * factor; }
+  __device__ C value(int64_t i, C, C e) const { return i == label ? (e * inverse - C{1}) * scale : e * factor; }
 };
 
 // --- What becomes of a row's gradient: join() adds to a lane's sum, value() makes dx of dy, the result y and the
 // total.
 
-template <class T>
+template <class C>
 struct SoftmaxGradient {
-  __device__ static T join(T sum, T dy, T y) { return Lane<T>::fma({dy}, {y}, {sum}).v; }
-  __device__ static T value(T dy, T y, T total) { return y * (dy - total); }
+  __device__ static C join(C sum, C dy, C y) { return Lane<C>::fma({dy}, {y}, {sum}).v; }
+  __device__ static C value(C dy, C y, C total) { return y * (dy - total); }
 };
 
-template <class T>
+template <class C>
 struct LogSoftmaxGradient {
-  __device__ static T join(T sum, T dy, T) { return sum + dy; }
-  __device__ static T value(T dy, T y, T total) { return Lane<T>::fnma(exp(Lane<T>{y}), {total}, {dy}).v; }
+  __device__ static C join(C sum, C dy, C) { return sum + dy; }
+  __device__ static C value(C dy, C y, C total) { return Lane<C>::fnma(exp(Lane<C>{y}), {total}, {dy}).v; }
 };
 
 // --- Short rows: a thread for each lane, several rows to a warp, K elements of each thread in registers.
@@ -127,19 +134,20 @@ struct LogSoftmaxGradient {
 template <class T, int K, class Value>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     short_rows_kernel(Value result, const T* x, T* y, int64_t rows, int n) {
+  using C = Computed<T>;
   constexpr int L = kLanes<T>;
   const int lane = static_cast<int>(threadIdx.x) % L;
   const int64_t row = thread_number() / L;
   const bool there = row < rows;  // the others take part in the shuffles
   const T* const in = x + (there ? row * n : 0);
-  T v[K], max = kLowest<T>, sum = 0;
+  C v[K], max = kLowest<C>, sum = 0;
 #pragma unroll
   for (int k = 0; k < K; ++k) {
-    v[k] = there && lane + k * L < n ? in[lane + k * L] : kLowest<T>;
+    v[k] = there && lane + k * L < n ? static_cast<C>(in[lane + k * L]) : kLowest<C>;
     max = larger(v[k], max);
   }
-  max = combine<L>(max, Larger<T>{});
-  T e[K];
+  max = combine<L>(max, Larger<C>{});
+  C e[K];
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     e[k] = 0;
@@ -148,38 +156,39 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       sum += e[k];
     }
   }
-  sum = combine<L>(sum, Plus<T>{});
+  sum = combine<L>(sum, Plus<C>{});
   if (!there) return;
   result.begin(row, in, n, max, sum, lane == 0);
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     const int i = lane + k * L;
-    if (i < n) y[row * n + i] = result.value(i, v[k], e[k]);
+    if (i < n) y[row * n + i] = static_cast<T>(result.value(i, v[k], e[k]));
   }
 }
 
 template <class T, int K, class Gradient>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     short_rows_grad_kernel(const T* dy, const T* y, T* dx, int64_t rows, int n) {
+  using C = Computed<T>;
   constexpr int L = kLanes<T>;
   const int lane = static_cast<int>(threadIdx.x) % L;
   const int64_t row = thread_number() / L;
   const bool there = row < rows;
   const int64_t at = there ? row * n : 0;
-  T g[K], p[K], sum = 0;
+  C g[K], p[K], sum = 0;
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     const int i = lane + k * L;
     const bool inside = there && i < n;
-    g[k] = inside ? dy[at + i] : T{0};
-    p[k] = inside ? y[at + i] : T{0};
+    g[k] = inside ? static_cast<C>(dy[at + i]) : C{0};
+    p[k] = inside ? static_cast<C>(y[at + i]) : C{0};
     if (k * L < n) sum = Gradient::join(sum, g[k], p[k]);
   }
-  sum = combine<L>(sum, Plus<T>{});
+  sum = combine<L>(sum, Plus<C>{});
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     const int i = lane + k * L;
-    if (there && i < n) dx[at + i] = Gradient::value(g[k], p[k], sum);
+    if (there && i < n) dx[at + i] = static_cast<T>(Gradient::value(g[k], p[k], sum));
   }
 }
 
@@ -209,36 +218,37 @@ __device__ __forceinline__ T lanes_total(T sum, T* shared) {
 template <class T, bool kPacks, class Value>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     long_rows_kernel(Value result, const T* x, T* y, int64_t n, int tile) {
+  using C = Computed<T>;
   constexpr int L = kLanes<T>, W = kPacks ? Pack<T>::N : 1;
-  T* const terms = shared_memory<T>();
-  T* const maxima = terms + tile;
+  C* const terms = shared_memory<C>();
+  C* const maxima = terms + tile;
   const int64_t row = blockIdx.x;
   const T* const in = x + row * n;
   const int thread = static_cast<int>(threadIdx.x);
 
-  T max = kLowest<T>;
+  C max = kLowest<C>;
   for_row<T, kPacks>(0, n, [&](int64_t i) {
     const Part<T, W> part = load<W>(in + i);
 #pragma unroll
-    for (int j = 0; j < W; ++j) max = larger(part.v[j], max);
+    for (int j = 0; j < W; ++j) max = larger(static_cast<C>(part.v[j]), max);
   });
-  max = combine<32>(max, Larger<T>{});
+  max = combine<32>(max, Larger<C>{});
   if (thread % 32 == 0) maxima[thread / 32] = max;
   __syncthreads();
   for (int w = 0; w < kThreads / 32; ++w) max = larger(maxima[w], max);
 
-  T sum = 0;
+  C sum = 0;
   for (int64_t begin = 0; begin < n; begin += tile) {
     const int64_t end = n - begin < tile ? n : begin + tile;
     const int count = static_cast<int>(end - begin), whole = whole_lanes(count, L);
     for_row<T, kPacks>(begin, end, [&](int64_t i) {
       const Part<T, W> part = load<W>(in + i);
-      Part<T, W> e;
+      Elements<C, W> e;
 #pragma unroll
-      for (int j = 0; j < W; ++j) e.v[j] = term(part.v[j], max);
-      store(e, terms + (i - begin));
+      for (int j = 0; j < W; ++j) e[j] = term(static_cast<C>(part.v[j]), max);
+      store_elements(e, terms + (i - begin));
     });
-    if (thread < whole - count) terms[count + thread] = term(kLowest<T>, max);
+    if (thread < whole - count) terms[count + thread] = term(kLowest<C>, max);
     __syncthreads();
     if (thread < L) {
       for (int i = thread; i < whole; i += L) sum += terms[i];
@@ -254,7 +264,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     Part<T, W> out;
 #pragma unroll
     for (int j = 0; j < W; ++j) {
-      out.v[j] = result.value(i + j, part.v[j], kept ? terms[i + j] : term(part.v[j], max));
+      const C v = part.v[j];
+      out.v[j] = static_cast<T>(result.value(i + j, v, kept ? terms[i + j] : term(v, max)));
     }
     store(out, y + row * n + i);
   });
@@ -264,12 +275,13 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 template <class T, bool kPacks, class Gradient>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     long_rows_grad_kernel(const T* dy, const T* y, T* dx, int64_t n, int tile) {
+  using C = Computed<T>;
   constexpr int L = kLanes<T>, W = kPacks ? Pack<T>::N : 1;
   T* const g = shared_memory<T>();
   T* const p = g + tile;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * n;
   const int thread = static_cast<int>(threadIdx.x);
-  T sum = 0;
+  C sum = 0;
   for (int64_t begin = 0; begin < n; begin += tile) {
     const int64_t end = n - begin < tile ? n : begin + tile;
     const int count = static_cast<int>(end - begin), whole = whole_lanes(count, L);
@@ -277,19 +289,19 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       store(load<W>(dy + row + i), g + (i - begin));
       store(load<W>(y + row + i), p + (i - begin));
     });
-    if (thread < whole - count) g[count + thread] = p[count + thread] = 0;
+    if (thread < whole - count) g[count + thread] = p[count + thread] = static_cast<T>(C{0});
     __syncthreads();
     if (thread < L) {
       for (int i = thread; i < whole; i += L) sum = Gradient::join(sum, g[i], p[i]);
     }
     if (end < n) __syncthreads();
   }
-  sum = lanes_total(sum, p + tile);
+  sum = lanes_total(sum, reinterpret_cast<C*>(p + tile));
   for_row<T, kPacks>(0, n, [&](int64_t i) {
     const Part<T, W> gradient = load<W>(dy + row + i), result = load<W>(y + row + i);
     Part<T, W> out;
 #pragma unroll
-    for (int j = 0; j < W; ++j) out.v[j] = Gradient::value(gradient.v[j], result.v[j], sum);
+    for (int j = 0; j < W; ++j) out.v[j] = static_cast<T>(Gradient::value(gradient.v[j], result.v[j], sum));
     store(out, dx + row + i);
   });
 }
@@ -299,21 +311,22 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 template <class T, int W, class Value>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     columns_kernel(Value result, const T* x, T* y, int64_t outer, int64_t n, int64_t inner) {
+  using C = Computed<T>;
   const int64_t parts = inner / W, number = thread_number(), block = number / parts;
   if (block >= outer) return;
   const int64_t at = block * n * inner + (number - block * parts) * W;
-  T max[W], sum[W];
+  C max[W], sum[W];
 #pragma unroll
-  for (int j = 0; j < W; ++j) max[j] = kLowest<T>, sum[j] = 0;
+  for (int j = 0; j < W; ++j) max[j] = kLowest<C>, sum[j] = 0;
   for (int64_t i = 0; i < n; ++i) {
     const Part<T, W> part = load<W>(x + at + i * inner);
 #pragma unroll
-    for (int j = 0; j < W; ++j) max[j] = larger(part.v[j], max[j]);
+    for (int j = 0; j < W; ++j) max[j] = larger(static_cast<C>(part.v[j]), max[j]);
   }
   for (int64_t i = 0; i < n; ++i) {
     const Part<T, W> part = load<W>(x + at + i * inner);
 #pragma unroll
-    for (int j = 0; j < W; ++j) sum[j] += term(part.v[j], max[j]);
+    for (int j = 0; j < W; ++j) sum[j] += term(static_cast<C>(part.v[j]), max[j]);
   }
   Value results[W];
 #pragma unroll
@@ -325,7 +338,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     const Part<T, W> part = load<W>(x + at + i * inner);
     Part<T, W> out;
 #pragma unroll
-    for (int j = 0; j < W; ++j) out.v[j] = results[j].value(i, part.v[j], term(part.v[j], max[j]));
+    for (int j = 0; j < W; ++j) {
+      const C v = part.v[j];
+      out.v[j] = static_cast<T>(results[j].value(i, v, term(v, max[j])));
+    }
     store(out, y + at + i * inner);
   }
 }
@@ -333,10 +349,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 template <class T, int W, class Gradient>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     columns_grad_kernel(const T* dy, const T* y, T* dx, int64_t outer, int64_t n, int64_t inner) {
+  using C = Computed<T>;
   const int64_t parts = inner / W, number = thread_number(), block = number / parts;
   if (block >= outer) return;
   const int64_t at = block * n * inner + (number - block * parts) * W;
-  T sum[W] = {};
+  C sum[W] = {};
   for (int64_t i = 0; i < n; ++i) {
     const Part<T, W> g = load<W>(dy + at + i * inner), p = load<W>(y + at + i * inner);
 #pragma unroll
@@ -346,7 +363,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     const Part<T, W> g = load<W>(dy + at + i * inner), p = load<W>(y + at + i * inner);
     Part<T, W> out;
 #pragma unroll
-    for (int j = 0; j < W; ++j) out.v[j] = Gradient::value(g.v[j], p.v[j], sum[j]);
+    for (int j = 0; j < W; ++j) out.v[j] = static_cast<T>(Gradient::value(g.v[j], p.v[j], sum[j]));
     store(out, dx + at + i * inner);
   }
 }
@@ -387,27 +404,29 @@ void rows_forward(const Value& value, const T* x, T* y, int64_t rows, int64_t n)
   const int tile = tile_of<T>(n, 1);
   const bool packs = n % Pack<T>::N == 0 && aligned_for_packs(x, y);
   const auto kernel = packs ? long_rows_kernel<T, true, Value> : long_rows_kernel<T, false, Value>;
-  SIXLOOP_LAUNCH(kernel, static_cast<unsigned>(rows), kThreads, (tile + kThreads / 32 + 1) * sizeof(T),
+  SIXLOOP_LAUNCH(kernel, static_cast<unsigned>(rows), kThreads, (tile + kThreads / 32 + 1) * sizeof(Computed<T>),
                  current_stream(), value, x, y, n, tile);
 }
 
 template <template <class> class Value>
 void forward(const Tensor& x, int64_t outer, int64_t n, int64_t inner, const Tensor& y) {
-  dispatch_floating(x.dtype(), [&](auto t) {
+  dispatch_stored(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    if (inner == 1) return rows_forward<T>(Value<T>{}, x.data<T>(), y.data<T>(), outer, n);
+    using C = Computed<T>;
+    if (inner == 1) return rows_forward<T>(Value<C>{}, x.data<T>(), y.data<T>(), outer, n);
     with_width<T>(inner % Pack<T>::N == 0 && aligned_for_packs(x.data<T>(), y.data<T>()), [&](auto width) {
       constexpr int W = decltype(width)::value;
-      SIXLOOP_LAUNCH((columns_kernel<T, W, Value<T>>), blocks_for(outer * inner / W, kThreads), kThreads, 0,
-                     current_stream(), Value<T>{}, x.data<T>(), y.data<T>(), outer, n, inner);
+      SIXLOOP_LAUNCH((columns_kernel<T, W, Value<C>>), blocks_for(outer * inner / W, kThreads), kThreads, 0,
+                     current_stream(), Value<C>{}, x.data<T>(), y.data<T>(), outer, n, inner);
     });
   });
 }
 
 template <template <class> class Gradient>
 void backward(const Tensor& dy_, const Tensor& y_, int64_t outer, int64_t n, int64_t inner, const Tensor& dx_) {
-  dispatch_floating(y_.dtype(), [&](auto t) {
+  dispatch_stored(y_.dtype(), [&](auto t) {
     using T = decltype(t);
+    using C = Computed<T>;
     const T* dy = dy_.data<T>();
     const T* y = y_.data<T>();
     T* dx = dx_.data<T>();
@@ -415,29 +434,30 @@ void backward(const Tensor& dy_, const Tensor& y_, int64_t outer, int64_t n, int
     if (inner > 1) {
       return with_width<T>(packs, [&](auto width) {
         constexpr int W = decltype(width)::value;
-        SIXLOOP_LAUNCH((columns_grad_kernel<T, W, Gradient<T>>), blocks_for(outer * inner / W, kThreads), kThreads, 0,
+        SIXLOOP_LAUNCH((columns_grad_kernel<T, W, Gradient<C>>), blocks_for(outer * inner / W, kThreads), kThreads, 0,
                        current_stream(), dy, y, dx, outer, n, inner);
       });
     }
     const bool is_short = with_short_row<T>(n, [&](auto count) {
-      SIXLOOP_LAUNCH((short_rows_grad_kernel<T, decltype(count)::value, Gradient<T>>),
+      SIXLOOP_LAUNCH((short_rows_grad_kernel<T, decltype(count)::value, Gradient<C>>),
                      blocks_for(outer * kLanes<T>, kThreads), kThreads, 0, current_stream(), dy, y, dx, outer,
                      static_cast<int>(n));
     });
     if (is_short) return;
     const int tile = tile_of<T>(n, 2);
     const auto kernel =
-        packs ? long_rows_grad_kernel<T, true, Gradient<T>> : long_rows_grad_kernel<T, false, Gradient<T>>;
-    SIXLOOP_LAUNCH(kernel, static_cast<unsigned>(outer), kThreads, (2 * tile + 1) * sizeof(T), current_stream(), dy, y,
-                   dx, n, tile);
+        packs ? long_rows_grad_kernel<T, true, Gradient<C>> : long_rows_grad_kernel<T, false, Gradient<C>>;
+    SIXLOOP_LAUNCH(kernel, static_cast<unsigned>(outer), kThreads, 2 * tile * sizeof(T) + sizeof(C), current_stream(),
+                   dy, y, dx, n, tile);
   });
 }
 
-// The sum of the losses in order, by one thread of the one block, and the first label out of range. shared: kThreads
-// doubles.
-template <class T>
+// The sum of the losses in order, by one thread of the one block, and the first label out of range; with `only_sum` not
+// null the sum alone, infinite for such a label. shared: kThreads doubles and int64.
+template <class C>
 __global__ void __launch_bounds__(kThreads, kBlocks)
-    loss_kernel(const T* losses, Labels labels, int64_t rows, int64_t classes, CrossEntropyOutcome* outcome) {
+    loss_kernel(const C* losses, Labels labels, int64_t rows, int64_t classes, CrossEntropyOutcome* outcome,
+                double* only_sum) {
   double* const shared = shared_memory<double>();
   int64_t* const wrong = reinterpret_cast<int64_t*>(shared + kThreads);
   const int thread = static_cast<int>(threadIdx.x);
@@ -461,6 +481,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   __syncthreads();
   if (thread > 0) return;
   for (int j = 1; j < kThreads; ++j) first = wrong[j] < first ? wrong[j] : first;
+  if (only_sum != nullptr) {
+    *only_sum = first < rows ? MathConstants<double>::kInfinity : sum;
+    return;
+  }
   outcome->loss = sum;
   outcome->wrong = first < rows ? first : -1;
   outcome->label = first < rows ? labels(first) : 0;
@@ -481,26 +505,41 @@ void log_softmax_grad(const Tensor& dy, const Tensor& y, int64_t outer, int64_t 
   backward<LogSoftmaxGradient>(dy, y, outer, n, inner, dx);
 }
 
-CrossEntropyOutcome cross_entropy(const Tensor& logits, const Tensor& labels, const Tensor& dlogits) {
+namespace {
+
+void launch_cross_entropy(const Tensor& logits, const Tensor& labels, const Tensor& dlogits,
+                          CrossEntropyOutcome* outcome, double* only_sum) {
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   const Labels view{labels.raw(), static_cast<int>(size_of(labels.dtype()))};
-  const Tensor losses = Tensor::zeros({rows}, logits.dtype(), Device::cuda);
-  const Tensor outcome = Tensor::empty({sizeof(CrossEntropyOutcome)}, DType::uint8, Device::cuda);
-  dispatch_floating(logits.dtype(), [&](auto t) {
+  const DType computed = logits.dtype() == DType::float64 ? DType::float64 : DType::float32;
+  const Tensor losses = Tensor::zeros({rows}, computed, Device::cuda);
+  dispatch_stored(logits.dtype(), [&](auto t) {
     using T = decltype(t);
+    using C = Computed<T>;
     if (classes > 0) {
-      CrossEntropyValue<T> value{};
+      CrossEntropyValue<C> value{};
       value.labels = view;
-      value.losses = losses.data<T>();
-      value.scale = T{1} / static_cast<T>(rows);
+      value.losses = losses.data<C>();
+      value.scale = C{1} / static_cast<C>(rows);
       rows_forward<T>(value, logits.data<T>(), dlogits.data<T>(), rows, classes);
     }
-    SIXLOOP_LAUNCH(loss_kernel<T>, 1, kThreads, kThreads * (sizeof(double) + sizeof(int64_t)), current_stream(),
-                   losses.data<T>(), view, rows, classes, static_cast<CrossEntropyOutcome*>(outcome.raw()));
+    SIXLOOP_LAUNCH(loss_kernel<C>, 1, kThreads, kThreads * (sizeof(double) + sizeof(int64_t)), current_stream(),
+                   losses.data<C>(), view, rows, classes, outcome, only_sum);
   });
+}
+
+}  // namespace
+
+CrossEntropyOutcome cross_entropy(const Tensor& logits, const Tensor& labels, const Tensor& dlogits) {
+  const Tensor outcome = Tensor::empty({sizeof(CrossEntropyOutcome)}, DType::uint8, Device::cuda);
+  launch_cross_entropy(logits, labels, dlogits, static_cast<CrossEntropyOutcome*>(outcome.raw()), nullptr);
   CrossEntropyOutcome result;
   copy_bytes(&result, Device::cpu, outcome.raw(), Device::cuda, sizeof result);
   return result;
+}
+
+void cross_entropy_sum(const Tensor& logits, const Tensor& labels, const Tensor& dlogits, const Tensor& sum) {
+  launch_cross_entropy(logits, labels, dlogits, nullptr, sum.data<double>());
 }
 
 }  // namespace sixloop::cuda

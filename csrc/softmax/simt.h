@@ -18,5 +18,7 @@ struct CrossEntropyOutcome {
 };
 // At least one row. Waits for the outcome.
 CrossEntropyOutcome cross_entropy(const Tensor& logits, const Tensor& labels, const Tensor& dlogits);
+// The sum alone, float64 [1], left where it is; infinite where a label is out of range.
+void cross_entropy_sum(const Tensor& logits, const Tensor& labels, const Tensor& dlogits, const Tensor& sum);
 
 }  // namespace sixloop::cuda

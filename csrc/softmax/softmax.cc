@@ -49,7 +49,7 @@ void for_parts(const View& v, Rows rows, Columns columns) {
 template <class RowsKind, class ColumnsKind>
 Tensor forward(const char* op, const Tensor& x, int64_t axis) {
   check_min_rank(op, "x", x, 1);
-  check_floating(op, "x", x);
+  check_floating_or_bfloat16(op, "x", x);
   const View v = view_around(x.shape(), check_axis(op, axis, x.shape().rank()));
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   if (y.size() == 0) return y;
@@ -79,7 +79,7 @@ Tensor forward(const char* op, const Tensor& x, int64_t axis) {
 template <class RowsKind, class ColumnsKind>
 Tensor backward(const char* op, const Tensor& dy, const Tensor& y, int64_t axis) {
   check_min_rank(op, "dy", dy, 1);
-  check_floating(op, "dy", dy);
+  check_floating_or_bfloat16(op, "dy", dy);
   check_same_dtype(op, "dy", dy, "y", y);
   check_same_shape(op, "dy", dy, "y", y);
   const View v = view_around(y.shape(), check_axis(op, axis, y.shape().rank()));
@@ -161,7 +161,7 @@ CrossEntropy cross_entropy(const Tensor& logits, const Tensor& labels) {
   constexpr const char* op = "cross_entropy";
   check_rank(op, "logits", logits, 2, "[N, classes]");
   check_rank(op, "labels", labels, 1, "[N]");
-  check_floating(op, "logits", logits);
+  check_floating_or_bfloat16(op, "logits", logits);
   if (is_floating(labels.dtype())) {
     type_error("[", op, "] labels must be whole numbers; got ", name_of(labels.dtype()), " of shape ", labels.shape());
   }

@@ -41,7 +41,4 @@ def share_memory(a: Any, b: Any) -> bool:
         return False
     if device == "cpu":
         return np.may_share_memory(to_numpy(a), to_numpy(b))
-    (first, size), (second, other) = (
-        (t.__cuda_array_interface__["data"][0], t.nbytes) for t in (a, b)
-    )
-    return bool(first < second + other and second < first + size)
+    return bool(a._address < b._address + b.nbytes and b._address < a._address + a.nbytes)

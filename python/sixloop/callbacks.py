@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,10 @@ class Callback:
     epochs that are complete, `trainer.batch` the batches of the running epoch that are. A hook may
     call `trainer.stop(reason)` and `trainer.request_save(path)`.
     """
+
+    reads_batch_loss: ClassVar[bool] = True
+    """Whether `on_batch_end` looks at its `loss`. The GPU is then waited for after every batch;
+    where no callback looks, they get NaN, and `trainer.running()` has the means so far."""
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Called by `fit` before the first batch. `trainer.continuing`: of a run begun earlier."""
@@ -208,6 +212,8 @@ class ModelCheckpoint(Callback):
         value: the monitored value of the best epoch so far, or None.
     """
 
+    reads_batch_loss = False
+
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -299,6 +305,8 @@ class Progress(Callback):
         batches: in an epoch.
         bar: show a bar (default: whether standard error is a terminal).
     """
+
+    reads_batch_loss = False
 
     interval = 0.1
     """Seconds between two updates of the bar."""

@@ -21,11 +21,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sixloop import _registry, ops
+from sixloop import _on_device, _registry, ops
 from sixloop._arrays import device_of, to_device, to_numpy
 
 if TYPE_CHECKING:
+    from sixloop import Tensor
     from sixloop.ops import Array
+
+# The order in which the terms of a loss are added up: csrc/loss/loss.h has it for the GPU.
+_CHUNK, _LANES = 4096, 256
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -52,6 +56,9 @@ class Loss:
     on_device: ClassVar[bool] = False
     """Whether `_evaluate` takes an output on the GPU. Otherwise it is given a copy on the CPU."""
 
+    is_recordable: ClassVar[bool] = False
+    """Whether there are `target_on_gpu` and `sum_on_gpu`; what a class inherits does not count."""
+
     def __call__(self, output: Array, target: Any) -> tuple[float, Array]:
         """Return the mean loss of a batch and its gradient, of the shape and dtype of `output`.
 
@@ -74,6 +81,18 @@ class Loss:
         raise NotImplementedError
 
     def _evaluate(self, output: Array, target: NDArray[Any]) -> tuple[float, Array]:
+        raise NotImplementedError
+
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        """Return what `sum_on_gpu` takes as target, of the output's dtype where it is floating."""
+        raise NotImplementedError
+
+    def sum_on_gpu(self, output: Tensor, target: Tensor) -> tuple[Tensor, float, Tensor]:
+        """Return the loss without waiting for it.
+
+        Returns:
+            A sum, float64 [1] on the GPU; what it is divided by to be the loss; the gradient.
+        """
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
@@ -101,9 +120,18 @@ class CrossEntropy(Loss):
     final_activation = "softmax"
     refused_activations = ("sigmoid",)
     on_device = True
+    is_recordable = True
 
     def check(self, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:
         check_labels(self.name, output_shape, target)
+
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        return _labels(target)
+
+    def sum_on_gpu(self, output: Tensor, target: Tensor) -> tuple[Tensor, float, Tensor]:
+        rows = output.reshape(-1, output.shape[-1])
+        loss, divisor, gradient = _on_device.loss_cross_entropy(rows, target)
+        return loss, divisor, gradient.reshape(output.shape)
 
     def _evaluate(self, output: Array, target: NDArray[Any]) -> tuple[float, Array]:
         shape = tuple(output.shape)
@@ -135,6 +163,7 @@ class BinaryCrossEntropy(Loss):
     name = "binary_cross_entropy"
     final_activation = "sigmoid"
     refused_activations = ("softmax",)
+    is_recordable = True
 
     def check(self, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:
         _check_values(self.name, output_shape, target)
@@ -145,13 +174,19 @@ class BinaryCrossEntropy(Loss):
                 f"got {target.min()} to {target.max()}"
             )
 
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        return _values(output_shape, target, dtype)
+
+    def sum_on_gpu(self, output: Tensor, target: Tensor) -> tuple[Tensor, float, Tensor]:
+        return _on_device.loss_binary_cross_entropy(output, target)
+
     def _evaluate(self, output: Array, target: NDArray[Any]) -> tuple[float, Array]:
         z = np.asarray(output)
         if z.size == 0:
             return 0.0, output
         y = target.reshape(z.shape).astype(z.dtype, copy=False)
         tail = np.asarray(ops.softplus(-np.abs(z)))
-        loss = (np.maximum(z, 0) - z * y + tail).sum(dtype=np.float64) / z.size
+        loss = _sum(np.maximum(z, 0) - z * y + tail) / z.size
         gradient = np.asarray(ops.sigmoid(z)) - y
         gradient /= z.size
         return float(loss), gradient
@@ -168,16 +203,23 @@ class MeanSquaredError(Loss):
     """
 
     name = "mean_squared_error"
+    is_recordable = True
 
     def check(self, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:
         _check_values(self.name, output_shape, target)
+
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        return _values(output_shape, target, dtype)
+
+    def sum_on_gpu(self, output: Tensor, target: Tensor) -> tuple[Tensor, float, Tensor]:
+        return _on_device.loss_squared_error(output, target)
 
     def _evaluate(self, output: Array, target: NDArray[Any]) -> tuple[float, Array]:
         values = np.asarray(output)
         if values.size == 0:
             return 0.0, output
         gradient = values - target.reshape(values.shape).astype(values.dtype, copy=False)
-        loss = np.square(gradient, dtype=np.float64).sum() / values.size
+        loss = _sum(gradient, squared=True) / values.size
         gradient *= 2
         gradient /= values.size
         return float(loss), gradient
@@ -204,6 +246,7 @@ class WestonWatkinsHinge(Loss):
 
     name = "weston_watkins_hinge"
     refused_activations = ("softmax", "sigmoid")
+    is_recordable = True
 
     def __init__(self, margin: float = 1.0) -> None:
         if not (math.isfinite(margin) and margin > 0):
@@ -212,6 +255,12 @@ class WestonWatkinsHinge(Loss):
 
     def check(self, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:
         check_labels(self.name, output_shape, target)
+
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        return _labels(target)
+
+    def sum_on_gpu(self, output: Tensor, target: Tensor) -> tuple[Tensor, float, Tensor]:
+        return _on_device.loss_hinge(output, target, self.margin)
 
     def _evaluate(self, output: Array, target: NDArray[Any]) -> tuple[float, Array]:
         scores = np.asarray(output)
@@ -224,7 +273,7 @@ class WestonWatkinsHinge(Loss):
         margins += scores.dtype.type(self.margin)
         margins[rows, labels] = 0
         np.maximum(margins, 0, out=margins)
-        loss = margins.sum(dtype=np.float64) / len(labels)
+        loss = _sum(margins) / len(labels)
         gradient = (margins > 0).astype(scores.dtype)
         # Counts up to the number of classes: exact in float32.
         gradient[rows, labels] = -gradient.sum(axis=1)
@@ -267,7 +316,7 @@ class L2Penalty:
             if weight.ndim < 2:
                 continue
             with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
-                total += float(np.square(weight, dtype=np.float64).sum())
+                total += _sum(weight, squared=True)
                 if device_of(gradient) == "cpu":
                     values = to_numpy(gradient)
                     values += weight.dtype.type(self.l2) * weight
@@ -316,6 +365,42 @@ def _check_values(op: str, output_shape: tuple[int, ...], target: NDArray[Any]) 
             f"[{op}] expected targets of the output's shape; "
             f"got output {output_shape}, target {target.shape}"
         )
+
+
+def _labels(target: Any) -> NDArray[Any]:
+    return np.ascontiguousarray(target, np.int64).reshape(-1)
+
+
+def _values(output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+    return np.ascontiguousarray(target, dtype).reshape(output_shape)
+
+
+def _sum(terms: NDArray[Any], *, squared: bool = False) -> float:
+    """Return the sum in float64, in an order that the GPU can follow.
+
+    Of each chunk, element i belongs to lane i % 256; lanes add their elements in order and are
+    folded in halves; chunks are added in order. Padding with zeros changes no sum.
+    """
+    values = terms.reshape(-1)
+    slab = 256 * _CHUNK  # at a time, or the copies of large weights would fill the memory
+    total = 0.0
+    for begin in range(0, values.size, slab):
+        part = values[begin : begin + slab]
+        chunks = -(-part.size // _CHUNK)
+        rows = np.zeros((chunks, _CHUNK // _LANES, _LANES))
+        flat = rows.reshape(-1)[: part.size]
+        flat[...] = part
+        if squared:
+            np.square(flat, out=flat)
+        lanes = rows[:, 0]
+        for row in range(1, rows.shape[1]):
+            lanes += rows[:, row]
+        while lanes.shape[1] > 1:
+            half = lanes.shape[1] // 2
+            lanes = lanes[:, :half] + lanes[:, half:]
+        for value in lanes[:, 0].tolist():
+            total += value
+    return total
 
 
 _LOSSES: dict[str, Callable[..., Loss]] = {

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sixloop import _registry
+from sixloop import _on_device, _registry
 from sixloop._arrays import to_numpy
 from sixloop.losses import check_labels
+
+if TYPE_CHECKING:
+    from sixloop import Tensor
 
 __all__ = ["Accuracy", "BinaryAccuracy", "Metric", "TopKAccuracy", "get"]
 
@@ -26,6 +29,21 @@ class Metric:
     """The base of the metrics. A subclass sets `name` and implements `count`."""
 
     name: str
+
+    is_recordable: ClassVar[bool] = False
+    """Whether `count_on_gpu` and its target are there; what a class inherits does not count."""
+
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        """Return what `count_on_gpu` takes as target."""
+        raise NotImplementedError
+
+    def count_on_gpu(self, output: Tensor, target: Tensor, *, logits: bool) -> Tensor:
+        """Return the numbers of right predictions, int64 on the GPU, to be added up."""
+        raise NotImplementedError
+
+    def total(self, output_shape: tuple[int, ...]) -> int:
+        """Return the number of predictions in an output of this shape."""
+        return math.prod(output_shape[:-1])
 
     def count(self, output: Any, target: Any, *, logits: bool = False) -> tuple[float, int]:
         """Return the number of right predictions in a batch and the number of all.
@@ -60,6 +78,17 @@ class Accuracy(Metric):
     """
 
     name = "accuracy"
+    is_recordable = True
+
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        labels = np.asarray(target)
+        if labels.shape == output_shape and labels.ndim >= 2:
+            labels = labels.argmax(axis=-1)
+        check_labels(self.name, output_shape, labels)
+        return np.ascontiguousarray(labels, np.int64).reshape(-1)
+
+    def count_on_gpu(self, output: Tensor, target: Tensor, *, logits: bool) -> Tensor:
+        return _on_device.count_top_k(output, target, 0)
 
     def count(self, output: Any, target: Any, *, logits: bool = False) -> tuple[float, int]:
         scores, labels = to_numpy(output), to_numpy(target)
@@ -85,20 +114,39 @@ class BinaryAccuracy(Metric):
     """
 
     name = "binary_accuracy"
+    is_recordable = True
 
     def __init__(self, threshold: float = 0.5) -> None:
         if not 0 < threshold < 1:
             raise ValueError(f"[{self.name}] expected 0 < threshold < 1; got {threshold!r}")
         self.threshold = float(threshold)
 
-    def count(self, output: Any, target: Any, *, logits: bool = False) -> tuple[float, int]:
-        values, truth = to_numpy(output), to_numpy(target)
-        if truth.shape != values.shape and (*truth.shape, 1) != values.shape:
+    def _edge(self, logits: bool) -> float:
+        return math.log(self.threshold / (1 - self.threshold)) if logits else self.threshold
+
+    def _check(self, output_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> None:
+        if target_shape != output_shape and (*target_shape, 1) != output_shape:
             raise ValueError(
                 f"[{self.name}] expected targets of the output's shape; "
-                f"got output {values.shape}, target {truth.shape}"
+                f"got output {output_shape}, target {target_shape}"
             )
-        edge = math.log(self.threshold / (1 - self.threshold)) if logits else self.threshold
+
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        truth = np.asarray(target)
+        self._check(output_shape, truth.shape)
+        # As numbers that no dtype rounds across the edge.
+        return np.ascontiguousarray(truth > 0.5, dtype).reshape(output_shape)
+
+    def count_on_gpu(self, output: Tensor, target: Tensor, *, logits: bool) -> Tensor:
+        return _on_device.count_binary(output, target, self._edge(logits))
+
+    def total(self, output_shape: tuple[int, ...]) -> int:
+        return math.prod(output_shape)
+
+    def count(self, output: Any, target: Any, *, logits: bool = False) -> tuple[float, int]:
+        values, truth = to_numpy(output), to_numpy(target)
+        self._check(values.shape, truth.shape)
+        edge = self._edge(logits)
         right = (values > edge) == (truth.reshape(values.shape) > 0.5)
         return int(np.count_nonzero(right & ~np.isnan(values))), values.size
 
@@ -110,6 +158,7 @@ class AccuracyOfBinary(BinaryAccuracy):
     """What "accuracy" means beside a loss on binary targets: `BinaryAccuracy` by that name."""
 
     name = "accuracy"
+    is_recordable = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,11 +180,21 @@ class TopKAccuracy(Metric):
         target: class indices, integers (N, ...).
     """
 
+    is_recordable = True
+
     def __init__(self, k: int = 5) -> None:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"[top_k_accuracy] k must be an integer >= 1; got {k!r}")
         self.k = k
         self.name = f"top_{k}_accuracy"
+
+    def target_on_gpu(self, output_shape: tuple[int, ...], target: Any, dtype: Any) -> NDArray[Any]:
+        labels = np.asarray(target)
+        check_labels(self.name, output_shape, labels)
+        return np.ascontiguousarray(labels, np.int64).reshape(-1)
+
+    def count_on_gpu(self, output: Tensor, target: Tensor, *, logits: bool) -> Tensor:
+        return _on_device.count_top_k(output, target, self.k)
 
     def count(self, output: Any, target: Any, *, logits: bool = False) -> tuple[float, int]:
         scores, labels = to_numpy(output), to_numpy(target)

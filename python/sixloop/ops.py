@@ -1,11 +1,13 @@
 """The kernels as functions on arrays.
 
 Arrays are :class:`sixloop.Tensor`, NumPy arrays or DLPack providers, float32 or float64, not
-mixed. NumPy arrays in give NumPy arrays out (read without a copy where they are dense and
-aligned); any Tensor in gives Tensors out. Activations are [N, H, W, C], convolution weights [KH,
-KW, C / groups, O]. ``strides``, ``dilation`` and windows are an int or a pair (h, w). ``padding``
-is an int, a pair (h, w), a pair of pairs ((top, bottom), (left, right)), "valid" or "same"
-(TensorFlow's rule, with strides too).
+mixed. On the GPU they may be bfloat16, too, but not what updates weights or makes random numbers:
+computed in float32 and rounded once (docs/arithmetic.md); :func:`cast` converts. NumPy arrays in
+give NumPy arrays out (read without a copy where they are dense and aligned); any Tensor in gives
+Tensors out.
+Activations are [N, H, W, C], convolution weights [KH, KW, C / groups, O]. ``strides``, ``dilation``
+and windows are an int or a pair (h, w). ``padding`` is an int, a pair (h, w), a pair of pairs
+((top, bottom), (left, right)), "valid" or "same" (TensorFlow's rule, with strides too).
 
 Every function raises ValueError or TypeError with the op's tag, the rule and the offending values,
 and MemoryError where memory does not suffice.
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 Array = Any
 Pair = int | Sequence[int]
+Precision = Literal["fp32", "tf32"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32")
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
 
@@ -57,24 +61,29 @@ def gemm(
     transpose_a: bool = False,
     transpose_b: bool = False,
     activation: str | None = None,
+    precision: Precision = "fp32",
 ) -> Array:
     """Returns activation(a b + bias), with a and b transposed where asked for.
 
     Every element has one accumulator that meets k in ascending order, one fused multiply-add a
-    step.
+    step. On tensor cores (bfloat16, and ``precision="tf32"``) sums are float32, in the order of the
+    hardware; a long one may be cut into parts by its shape.
 
     Args:
         a: [M, K], or [K, M] with ``transpose_a``.
         b: [K, N], or [N, K] with ``transpose_b``.
-        bias: [N], default none.
+        bias: [N], default none; for bfloat16 arrays float32 or bfloat16.
         transpose_a: use the transpose of a; default False.
         transpose_b: use the transpose of b; default False.
         activation: None or the name of an activation function, fused into the kernel.
+        precision: of the products of float32 arrays: "fp32" (the default), or "tf32", which rounds
+            their factors to 10 bits of mantissa for the tensor cores of a GPU; sums are float32.
+            ValueError on the CPU and for other dtypes.
 
     Returns:
         [M, N]; K = 0 gives activation(bias).
     """
-    return _core.gemm(a, b, bias, transpose_a, transpose_b, activation)
+    return _core.gemm(a, b, bias, transpose_a, transpose_b, activation, precision)
 
 
 def conv2d(
@@ -88,6 +97,7 @@ def conv2d(
     groups: int = 1,
     activation: str | None = None,
     algorithm: str = "auto",
+    precision: Precision = "fp32",
 ) -> Array:
     """Returns the two-dimensional convolution (cross-correlation) of x with the filters w.
 
@@ -98,7 +108,7 @@ def conv2d(
     Args:
         x: [N, H, W, C].
         w: [KH, KW, C / groups, O].
-        bias: [O], default none.
+        bias: [O], default none; for bfloat16 arrays float32 or bfloat16.
         strides: int or (h, w), default 1.
         padding: int, (h, w), ((top, bottom), (left, right)), "valid" or "same"; default 0.
         dilation: distance of neighbouring filter elements, int or (h, w), default 1.
@@ -110,12 +120,19 @@ def conv2d(
             times fewer multiplications for 3x3 filters, "winograd2x2" 2.8 times fewer for 5x5
             ones, with stride 1, dilation 1, no groups and padding of less than the filter's size:
             in float32 with up to 512 channels the error is below 4e-6 of the largest output.
-            "auto" chooses by the shape alone, see :func:`conv2d_algorithm`.
+            "auto" chooses by the shape alone, see :func:`conv2d_algorithm`. Tensor cores, that is
+            bfloat16 arrays and ``precision="tf32"``, know "auto" and "implicit_gemm" alone, which
+            are the same: windows are gathered while they are multiplied.
+        precision: of the products of float32 arrays: "fp32" (the default), or "tf32", which rounds
+            their factors to 10 bits of mantissa for the tensor cores of a GPU; sums are float32.
+            ValueError on the CPU and for other dtypes.
 
     Returns:
         [N, OH, OW, O] with OH = floor((H + top + bottom - dh * (KH - 1) - 1) / sh) + 1, OW alike.
     """
-    return _core.conv2d(x, w, bias, strides, padding, dilation, groups, activation, algorithm)
+    return _core.conv2d(
+        *(x, w, bias, strides, padding, dilation, groups, activation, algorithm, precision)
+    )
 
 
 def conv2d_grad_input(
@@ -128,6 +145,7 @@ def conv2d_grad_input(
     dilation: Pair = 1,
     groups: int = 1,
     algorithm: str = "auto",
+    precision: Precision = "fp32",
 ) -> Array:
     """Returns the gradient of a loss with respect to the input of :func:`conv2d`.
 
@@ -143,11 +161,14 @@ def conv2d_grad_input(
         dilation: as in conv2d; default 1.
         groups: as in conv2d; default 1.
         algorithm: as in conv2d; default "auto".
+        precision: as in conv2d; default "fp32".
 
     Returns:
         An array of shape x_shape.
     """
-    return _core.conv2d_grad_input(dy, w, x_shape, strides, padding, dilation, groups, algorithm)
+    return _core.conv2d_grad_input(
+        *(dy, w, x_shape, strides, padding, dilation, groups, algorithm, precision)
+    )
 
 
 def conv2d_grad_weight(
@@ -160,6 +181,7 @@ def conv2d_grad_weight(
     dilation: Pair = 1,
     groups: int = 1,
     algorithm: str = "auto",
+    precision: Precision = "fp32",
 ) -> Array:
     """Returns the gradient of a loss with respect to the weights of :func:`conv2d`.
 
@@ -176,11 +198,14 @@ def conv2d_grad_weight(
         dilation: as in conv2d; default 1.
         groups: as in conv2d; default 1.
         algorithm: as in conv2d; default "auto".
+        precision: as in conv2d; default "fp32".
 
     Returns:
         An array of shape w_shape.
     """
-    return _core.conv2d_grad_weight(x, dy, w_shape, strides, padding, dilation, groups, algorithm)
+    return _core.conv2d_grad_weight(
+        *(x, dy, w_shape, strides, padding, dilation, groups, algorithm, precision)
+    )
 
 
 def conv2d_output_shape(
@@ -706,7 +731,8 @@ def batch_norm(
 
     Raises:
         ValueError: wrong shapes, mean or variance alone, a negative epsilon, an unknown name.
-        TypeError: not floating-point arrays of one dtype.
+        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, y, dy and dx, all else
+            is float32 then.
     """
     return _core.batch_norm(x, gamma, beta, mean, variance, epsilon, activation, return_affine)
 
@@ -745,7 +771,8 @@ def batch_norm_grad(
 
     Raises:
         ValueError: wrong shapes or a negative epsilon.
-        TypeError: not floating-point arrays of one dtype.
+        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, y, dy and dx, all else
+            is float32 then.
     """
     return _core.batch_norm_grad(dy, x, gamma, mean, variance, epsilon, training, relu_affine)
 
@@ -1034,7 +1061,8 @@ def activation_grad_from_output(dy: Array, y: Array, name: str | None) -> Array:
 def activation_bias_grad(dy: Array, y: Array, name: str | None) -> tuple[Array, Array]:
     """Returns the gradients of z and b for y = activation(z + b), in one pass over memory.
 
-    The same bits as ``dz = activation_grad_from_output(dy, y, name)`` and ``db = bias_grad(dz)``.
+    The same bits as ``dz = activation_grad_from_output(dy, y, name)`` and ``db = bias_grad(dz)``;
+    of bfloat16, db is float32 and the sum of dz before it was rounded.
 
     Args:
         dy: gradient of the result, [..., C].
@@ -1062,7 +1090,7 @@ def bias_add(x: Array, b: Array, *, activation: str | None = None) -> Array:
 
     Args:
         x: [..., C].
-        b: [C].
+        b: [C]; float32 or bfloat16 where x is bfloat16.
         activation: None or the name of an activation function; default None.
     """
     return _core.bias_add(x, b, activation)
@@ -1078,7 +1106,7 @@ def bias_grad(dy: Array) -> Array:
         dy: [..., C].
 
     Returns:
-        [C].
+        [C]; float32 where dy is bfloat16.
     """
     return _core.bias_grad(dy)
 
@@ -1091,6 +1119,41 @@ def scale(x: Array, s: float) -> Array:
         s: a number.
     """
     return _core.scale(x, s)
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """Returns x in another floating-point dtype, rounded once to nearest, ties to even.
+
+    Args:
+        x: float32, float64 or, on "cuda", bfloat16.
+        dtype: "float32", "float64" or, on "cuda", "bfloat16" (the upper half of float32: its
+            exponent and 8 of its 24 digits), into which NaN becomes one NaN.
+
+    Returns:
+        The shape of x; the memory of x where it has that dtype.
+
+    Raises:
+        TypeError: another dtype, or bfloat16 on the CPU.
+    """
+    return _core.cast(x, dtype)
+
+
+def cast_into(x: Array | Sequence[Array], y: Array | Sequence[Array]) -> None:
+    """Writes x into y, which is there already, in the dtype of y: as :func:`cast` does.
+
+    On the GPU few launches convert many arrays (64 of each pair of dtypes by one): weights that an
+    optimizer keeps in float32 get their copies in bfloat16 so.
+
+    Args:
+        x: an array of float32, float64 or, on "cuda", bfloat16; or a list of them.
+        y: as many Tensors or writable dense NumPy arrays, each of the shape of its x, on one
+            device. No array overlaps another one.
+
+    Raises:
+        ValueError: different shapes, or lists of different lengths.
+        TypeError: another dtype.
+    """
+    _core.cast_into(x, y)
 
 
 def concat(arrays: Sequence[Array], axis: int = -1) -> Array:
@@ -1140,7 +1203,7 @@ def crop2d(x: Array, padding: Padding) -> Array:
     return _core.crop2d(x, padding)
 
 
-def dropout(x: Array, rate: float, *, seed: int, purpose: int, step: int) -> Array:
+def dropout(x: Array, rate: float, *, seed: int, purpose: int, step: int | Tensor) -> Array:
     """Returns x with each element zeroed with probability ``rate``, the others divided by 1 - rate.
 
     Inverted dropout (Srivastava et al. 2014). Which elements go is a function of (seed, purpose,
@@ -1152,12 +1215,13 @@ def dropout(x: Array, rate: float, *, seed: int, purpose: int, step: int) -> Arr
         rate: in [0, 1).
         seed: from 0 to 2**63 - 1.
         purpose: from 0 to 2**32 - 1; tells streams of one seed apart.
-        step: from 0 to 2**32 - 1.
+        step: from 0 to 2**32 - 1. On the GPU it may be a Tensor of one float64 there, which is read
+            when the kernel runs: a recorded graph drops others every time.
     """
     return _core.dropout("dropout", "x", x, rate, seed, purpose, step)
 
 
-def dropout_grad(dy: Array, rate: float, *, seed: int, purpose: int, step: int) -> Array:
+def dropout_grad(dy: Array, rate: float, *, seed: int, purpose: int, step: int | Tensor) -> Array:
     """Returns the gradient of dropout's input: dy through the same mask and factor.
 
     Args:
@@ -1255,14 +1319,15 @@ def random_normal(
 
 
 def sgd_update(
-    param: Array,
-    grad: Array,
-    velocity: Array | None,
+    param: Array | Sequence[Array],
+    grad: Array | Sequence[Array],
+    velocity: Array | Sequence[Array] | None,
     *,
     lr: float,
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    live: Tensor | None = None,
 ) -> None:
     """Makes one step of stochastic gradient descent, in place, in torch.optim.SGD's convention.
 
@@ -1270,23 +1335,26 @@ def sgd_update(
     with ``nesterov`` param -= lr * (g + momentum * velocity). Without momentum param -= lr * g.
 
     Args:
-        param: updated; a Tensor or a writable dense NumPy array.
-        grad: gradient, the shape and dtype of param.
-        velocity: updated, zeros before the first step; may be None where momentum is 0, and is left
-            alone then.
+        param: updated; a Tensor or a writable dense NumPy array; or a list of them, which few
+            launches update on the GPU.
+        grad: gradient, the shape and dtype of param; a list where param is one.
+        velocity: as grad; updated, zeros before the first step; may be None where momentum is 0,
+            and is left alone then.
         lr: learning rate.
         momentum: default 0.
         nesterov: look-ahead (Nesterov 1983, as of Sutskever et al. 2013); default False.
         weight_decay: L2 penalty, default 0.
+        live: on the GPU, 4 float64 there that are read when the kernel runs, so that a recorded
+            graph follows them: lr, two that are not used, and 0 for no update at all. Default None.
     """
-    _core.sgd_update(param, grad, velocity, lr, momentum, nesterov, weight_decay)
+    _core.sgd_update(param, grad, velocity, lr, momentum, nesterov, weight_decay, live)
 
 
 def adam_update(
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
+    param: Array | Sequence[Array],
+    grad: Array | Sequence[Array],
+    m: Array | Sequence[Array],
+    v: Array | Sequence[Array],
     *,
     step: int,
     lr: float,
@@ -1295,6 +1363,7 @@ def adam_update(
     epsilon: float = 1e-8,
     weight_decay: float = 0.0,
     decoupled: bool = False,
+    live: Tensor | None = None,
 ) -> None:
     """Makes one step of Adam or AdamW, in place, in torch.optim's convention.
 
@@ -1304,28 +1373,35 @@ def adam_update(
     multiplies param by 1 - lr * weight_decay beforehand (AdamW, Loshchilov and Hutter 2019).
 
     Args:
-        param: updated; a Tensor or a writable dense NumPy array.
-        grad: gradient, the shape and dtype of param.
-        m, v: updated, zeros before the first step.
+        param: updated; a Tensor or a writable dense NumPy array; or a list of them, which few
+            launches update on the GPU.
+        grad: gradient, the shape and dtype of param; a list where param is one.
+        m, v: as grad; updated, zeros before the first step.
         step: number of this step, from 1.
         lr: learning rate.
         beta1, beta2: in [0, 1), default 0.9 and 0.999.
         epsilon: default 1e-8.
         weight_decay: default 0.
         decoupled: AdamW; default False.
+        live: on the GPU, 4 float64 there that are read when the kernel runs, so that a recorded
+            graph follows them: lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step), 1 - lr *
+            weight_decay (1 unless decoupled), and 0 for no update at all. Default None.
     """
-    _core.adam_update(param, grad, m, v, step, lr, beta1, beta2, epsilon, weight_decay, decoupled)
+    _core.adam_update(
+        param, grad, m, v, step, lr, beta1, beta2, epsilon, weight_decay, decoupled, live
+    )
 
 
 def rmsprop_update(
-    param: Array,
-    grad: Array,
-    square_avg: Array,
+    param: Array | Sequence[Array],
+    grad: Array | Sequence[Array],
+    square_avg: Array | Sequence[Array],
     *,
     lr: float,
     rho: float = 0.99,
     epsilon: float = 1e-8,
     weight_decay: float = 0.0,
+    live: Tensor | None = None,
 ) -> None:
     """Makes one step of RMSprop (Tieleman and Hinton 2012), in place, in torch.optim's convention.
 
@@ -1333,15 +1409,18 @@ def rmsprop_update(
     param -= lr * g / (sqrt(square_avg) + epsilon).
 
     Args:
-        param: updated; a Tensor or a writable dense NumPy array.
-        grad: gradient, the shape and dtype of param.
-        square_avg: updated, zeros before the first step.
+        param: updated; a Tensor or a writable dense NumPy array; or a list of them, which few
+            launches update on the GPU.
+        grad: gradient, the shape and dtype of param; a list where param is one.
+        square_avg: as grad; updated, zeros before the first step.
         lr: learning rate.
         rho: in [0, 1), default 0.99 (torch's alpha).
         epsilon: default 1e-8.
         weight_decay: L2 penalty, default 0.
+        live: on the GPU, 4 float64 there that are read when the kernel runs, so that a recorded
+            graph follows them: lr, two that are not used, and 0 for no update at all. Default None.
     """
-    _core.rmsprop_update(param, grad, square_avg, lr, rho, epsilon, weight_decay)
+    _core.rmsprop_update(param, grad, square_avg, lr, rho, epsilon, weight_decay, live)
 
 
 def fma_peak() -> float:

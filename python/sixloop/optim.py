@@ -1,8 +1,8 @@
 """Optimizers: `optimizer.update(parameters, gradients)` takes one step, in place.
 
-One fused kernel call updates one parameter and its state. The conventions are torch's, so that
-figures carry over. State is made when a parameter is first seen; `state()` and `load_state()`
-carry it over to another process.
+One call updates all parameters and their state, on the GPU in as few launches as there are tables
+of 64 arrays. The conventions are torch's, so that figures carry over. State is made when a
+parameter is first seen; `state()` and `load_state()` carry it over to another process.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from sixloop import _registry, ops
+from sixloop import _on_device, _registry, ops
 from sixloop._arrays import device_of, to_device
 
 if TYPE_CHECKING:
+    from sixloop import Tensor
     from sixloop.ops import Array
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
@@ -34,6 +35,9 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()
     """The arrays that are kept for every parameter, each of its shape and dtype."""
+
+    is_recordable: ClassVar[bool] = False
+    """Whether `_update_all` takes `live` numbers; what a class inherits does not count."""
 
     def __init__(self, lr: float) -> None:
         self.lr = _number(self.name, "lr", lr, 0.0)
@@ -61,21 +65,49 @@ class Optimizer:
         if missing:
             raise KeyError(f"[{self.name}] parameters without a gradient: {sorted(missing)}")
         self.steps += 1
-        for name, parameter in parameters.items():
-            slots = self._state.get(name)
-            if slots is None:
-                slots = tuple(_zeros_like(parameter) for _ in self.slots)
-                self._state[name] = slots
-            elif slots and device_of(slots[0]) != device_of(parameter):
-                # Since the model was moved, or since the state was loaded.
-                slots = tuple(to_device(slot, device_of(parameter)) for slot in slots)
-                self._state[name] = slots
-            self._update(parameter, gradients[name], slots, rate)
+        self._update_all(
+            list(parameters.values()),
+            [gradients[name] for name in parameters],
+            self.slots_of(parameters),
+            rate,
+        )
 
-    def _update(
-        self, parameter: Array, gradient: Array, slots: tuple[Array, ...], lr: float
+    def slots_of(self, parameters: Mapping[str, Array]) -> list[list[Array]]:
+        """Return the arrays kept for `parameters`, a list for each slot; new ones are zeros."""
+        return [
+            [self._slots_of(name, parameter)[i] for name, parameter in parameters.items()]
+            for i in range(len(self.slots))
+        ]
+
+    def _slots_of(self, name: str, parameter: Array) -> tuple[Array, ...]:
+        slots = self._state.get(name)
+        if slots is None:
+            slots = tuple(_zeros_like(parameter) for _ in self.slots)
+            self._state[name] = slots
+        elif slots and device_of(slots[0]) != device_of(parameter):
+            # Since the model was moved, or since the state was loaded.
+            slots = tuple(to_device(slot, device_of(parameter)) for slot in slots)
+            self._state[name] = slots
+        return slots
+
+    def _update_all(
+        self,
+        parameters: list[Array],
+        gradients: list[Array],
+        slots: list[list[Array]],
+        lr: float,
+        live: Tensor | None = None,
     ) -> None:
+        """Update arrays by gradients; `slots` has a list for each of `self.slots`.
+
+        With `live`, what `live_numbers` returns for the step is read from there, and whether to
+        update at all: see ops.
+        """
         raise NotImplementedError
+
+    def live_numbers(self, lr: float) -> tuple[float, float, float]:
+        """Return what changes from step to step, for step number `self.steps`."""
+        return _number(self.name, "lr", lr, 0.0), 0.0, 0.0
 
     def state(self) -> dict[str, Array]:
         """Return the state: "steps", int64 of one element, and "<slot>/<parameter>", not copied."""
@@ -134,6 +166,7 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
+    is_recordable = True
 
     def __init__(
         self,
@@ -150,17 +183,23 @@ class SGD(Optimizer):
             raise ValueError(f"[{self.name}] nesterov needs momentum > 0; got momentum=0")
         self.slots = ("velocity",) if self.momentum else ()
 
-    def _update(
-        self, parameter: Array, gradient: Array, slots: tuple[Array, ...], lr: float
+    def _update_all(
+        self,
+        parameters: list[Array],
+        gradients: list[Array],
+        slots: list[list[Array]],
+        lr: float,
+        live: Tensor | None = None,
     ) -> None:
         ops.sgd_update(
-            parameter,
-            gradient,
+            parameters,
+            gradients,
             slots[0] if slots else None,
             lr=lr,
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
+            live=live,
         )
 
     def config(self) -> dict[str, Any]:
@@ -190,6 +229,7 @@ class RMSprop(Optimizer):
     """
 
     name = "rmsprop"
+    is_recordable = True
     slots = ("square_avg",)
 
     def __init__(
@@ -204,17 +244,23 @@ class RMSprop(Optimizer):
         self.epsilon = _positive(self.name, "epsilon", epsilon)
         self.weight_decay = _number(self.name, "weight_decay", weight_decay, 0.0)
 
-    def _update(
-        self, parameter: Array, gradient: Array, slots: tuple[Array, ...], lr: float
+    def _update_all(
+        self,
+        parameters: list[Array],
+        gradients: list[Array],
+        slots: list[list[Array]],
+        lr: float,
+        live: Tensor | None = None,
     ) -> None:
         ops.rmsprop_update(
-            parameter,
-            gradient,
+            parameters,
+            gradients,
             slots[0],
             lr=lr,
             rho=self.rho,
             epsilon=self.epsilon,
             weight_decay=self.weight_decay,
+            live=live,
         )
 
     def config(self) -> dict[str, Any]:
@@ -247,6 +293,7 @@ class Adam(Optimizer):
     """
 
     name = "adam"
+    is_recordable = True
     slots = ("m", "v")
     decoupled: ClassVar[bool] = False
 
@@ -264,12 +311,17 @@ class Adam(Optimizer):
         self.epsilon = _positive(self.name, "epsilon", epsilon)
         self.weight_decay = _number(self.name, "weight_decay", weight_decay, 0.0)
 
-    def _update(
-        self, parameter: Array, gradient: Array, slots: tuple[Array, ...], lr: float
+    def _update_all(
+        self,
+        parameters: list[Array],
+        gradients: list[Array],
+        slots: list[list[Array]],
+        lr: float,
+        live: Tensor | None = None,
     ) -> None:
         ops.adam_update(
-            parameter,
-            gradient,
+            parameters,
+            gradients,
             slots[0],
             slots[1],
             step=self.steps,
@@ -279,7 +331,19 @@ class Adam(Optimizer):
             epsilon=self.epsilon,
             weight_decay=self.weight_decay,
             decoupled=self.decoupled,
+            live=live,
         )
+
+    def live_numbers(self, lr: float) -> tuple[float, float, float]:
+        rate, root, shrink = _on_device.adam_numbers(
+            self.steps,
+            _number(self.name, "lr", lr, 0.0),
+            self.beta1,
+            self.beta2,
+            self.weight_decay,
+            self.decoupled,
+        )
+        return rate, root, shrink
 
     def config(self) -> dict[str, Any]:
         return {
@@ -304,6 +368,7 @@ class AdamW(Adam):
     """
 
     name = "adamw"
+    is_recordable = True
     decoupled = True
 
     def __init__(

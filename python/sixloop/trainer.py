@@ -25,7 +25,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sixloop import _checks, _registry, checkpoint, losses, metrics, ops, optim, schedules
+from sixloop import (
+    _checks,
+    _device_training,
+    _registry,
+    checkpoint,
+    losses,
+    metrics,
+    ops,
+    optim,
+    schedules,
+)
 from sixloop._arrays import check_device, to_device, to_numpy
 from sixloop.callbacks import Callback, Progress
 
@@ -116,6 +126,9 @@ class Trainer:
         seed: of initialisation, shuffling, dropout and augmentation (default 0).
         auxiliary_weight: factor of the losses of the outputs after the first (default 0.3, that of
             the paper).
+        graphs: on the GPU, record the step for each shape of batch that comes a third time, and
+            launch it as one (default True); `execution` says what came of it. The bits are the
+            same.
 
     Attributes:
         device: where the model is trained, "cpu" or "cuda".
@@ -143,6 +156,7 @@ class Trainer:
         device: str = "auto",
         seed: int = 0,
         auxiliary_weight: float = 0.3,
+        graphs: bool = True,
     ) -> None:
         where = _device(device)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -155,6 +169,7 @@ class Trainer:
         self.schedule = None if schedule is None else schedules.get(schedule)
         self.l2 = losses.L2Penalty(l2)
         self.device = where
+        self.graphs = bool(graphs)
         self.seed = seed
         self.auxiliary_weight = _checks.number(
             "Trainer", "auxiliary_weight", auxiliary_weight, low=0.0
@@ -170,11 +185,35 @@ class Trainer:
         self._continuing = False
         self._interrupts = 0
         self._saves: list[str | os.PathLike[str]] = []
+        self._batches: _device_training.Batches | None = None
+        self._held_out_batches: _device_training.Batches | None = None
+        self._waits = ""
+        self._train_data: Any = None  # of the running fit
 
         self._logits, self._drop_activation = _output_form(model, self.loss)
         if not model.is_built:
             model.build(seed=seed)
         model.to(where)
+        if where == "cuda":
+            self._waits = _device_training.why_not(self)
+            if not self._waits:
+                self._batches = _device_training.Batches(self, training=True, graphs=self.graphs)
+
+    @property
+    def execution(self) -> str:
+        """How training steps are carried out: one line.
+
+        "on the CPU"; "one graph for each shape of batch" on the GPU; "kernel by kernel: <why>",
+        where a step cannot be recorded; "kernel by kernel, waiting for each batch: <why>", where
+        the loss, a metric or the optimizer needs the CPU.
+        """
+        if self.device == "cpu":
+            return "on the CPU"
+        if self._batches is None:
+            return f"kernel by kernel, waiting for each batch: {self._waits}"
+        if self._batches.plainly:
+            return f"kernel by kernel: {self._batches.plainly}"
+        return "one graph for each shape of batch"
 
     @property
     def continuing(self) -> bool:
@@ -249,6 +288,7 @@ class Trainer:
             if progress is not None:
                 progress.close()
             self._saves.clear()
+            self._train_data = None
         return self.history
 
     def _begin(self, samples: int, batch_size: int, shuffle: bool, resume: bool) -> int:
@@ -275,6 +315,11 @@ class Trainer:
     def _fit(
         self, train: Any, held_out: Any, last_epoch: int, callbacks: Sequence[Callback]
     ) -> None:
+        self._train_data = train
+        reads = any(c.reads_batch_loss and _overrides(c, "on_batch_end") for c in callbacks)
+        # The library's own callbacks move no parameters between two batches.
+        own = [c for c in callbacks if type(c).__module__ != Callback.__module__]
+        moves = any(_overrides(c, hook) for c in own for hook in ("on_batch_begin", "on_batch_end"))
         hooks = {
             name: [getattr(c, name) for c in callbacks if _overrides(c, name)] for name in _HOOKS
         }
@@ -282,7 +327,7 @@ class Trainer:
         while self.epoch < last_epoch and not self._must_stop:
             if self.batch == 0:
                 self._call(hooks["on_epoch_begin"])
-            self._train_epoch(train, hooks["on_batch_begin"], hooks["on_batch_end"])
+            self._train_epoch(hooks["on_batch_begin"], hooks["on_batch_end"], reads, moves)
             if self._must_stop:
                 break
             logs = self.running()
@@ -306,52 +351,93 @@ class Trainer:
             self._run = None
         self._call(hooks["on_train_end"])
 
-    def _train_epoch(
-        self,
-        train: Any,
-        begin: Sequence[Callable[..., None]],
-        end: Sequence[Callable[..., None]],
-    ) -> None:
+    def _training_batches(self, start: int) -> Iterator[tuple[Any, Any]]:
         assert self._run is not None
-        model, drop = self.model, self._drop_activation
-        parameters = model.trainable_parameters()
-        dtype = np.dtype(model.dtype)
-        batches = train.batches(
+        batches: Iterator[tuple[Any, Any]] = self._train_data.batches(
             self._run.batch_size,
             shuffle=self._run.shuffle,
             seed=self.seed,
             epoch=self.epoch,
-            start=self.batch,
+            start=start,
         )
-        for x, y in batches:
-            if begin:
-                self._call(begin)
-            x = np.asarray(x, dtype)
-            outputs = model(self._on_device(x), training=True, step=self.step, logits=drop)
-            output = _first(outputs)
-            loss, gradient = self._loss(output, y)
-            if len(model.outputs) > 1:
-                gradient = [gradient]
-                for auxiliary in outputs[1:]:
-                    more, of_more = self._loss(auxiliary, y)
-                    loss += self.auxiliary_weight * more
-                    gradient.append(ops.scale(of_more, self.auxiliary_weight))
-            if not math.isfinite(loss):
-                raise self._non_finite(x, y, loss)
-            model.backward(gradient, input_gradient=False, from_logits=drop)
-            gradients = model.gradients()
-            if self.l2.l2:
-                loss += self.l2(parameters, gradients)
-            self.optimizer.update(parameters, gradients, self.lr)
-            del gradients  # or they would still be there when the next backward makes new ones
-            self.step += 1
-            self.batch += 1
-            _count(self._sums, "loss", loss * len(y), len(y))
-            self._count_metrics(self._sums, output, y)
-            if end:
-                self._call(end, loss)
-            if self._must_stop:
-                return
+        return batches
+
+    def _train_epoch(
+        self,
+        begin: Sequence[Callable[..., None]],
+        end: Sequence[Callable[..., None]],
+        reads: bool,
+        moves: bool,
+    ) -> None:
+        dtype = np.dtype(self.model.dtype)
+        there = self._batches
+        if there is not None:
+            there.begin(self._sums)
+        try:
+            for x, y in self._training_batches(self.batch):
+                if begin:
+                    self._call(begin)
+                x = np.asarray(x, dtype)
+                if there is None:
+                    loss = self._train_batch(x, y)
+                else:
+                    loss = math.nan
+                    if moves:
+                        there.look_for_changes()
+                    there.run(x, y, step=self.step, lr=self.lr)
+                self.step += 1
+                self.batch += 1
+                if there is not None and (reads or there.must_read):
+                    loss = self._settle()
+                if end:
+                    self._call(end, loss)
+                if self._must_stop:
+                    break
+        finally:
+            self._settle()
+
+    def _settle(self) -> float:
+        """Wait for the GPU, if there is one: sums are then up to date. Returns the last loss.
+
+        Raises:
+            NonFiniteLossError: step and batch are then those of the batch that failed.
+        """
+        if self._batches is None or not self._batches.is_pending:
+            return math.nan
+        try:
+            self._sums, loss = self._batches.read()
+        except _device_training.Failure as failure:
+            self.batch -= self.step - failure.step
+            self.step = failure.step
+            self._sums, _ = self._batches.read()
+            x, y = next(iter(self._training_batches(self.batch)))
+            x = np.asarray(x, np.dtype(self.model.dtype))
+            raise self._non_finite(x, y, failure.loss) from None
+        return loss
+
+    def _train_batch(self, x: NDArray[Any], y: Any) -> float:
+        """Train on a batch whose loss the CPU looks at before the update."""
+        model, drop = self.model, self._drop_activation
+        parameters = model.trainable_parameters()
+        outputs = model(self._on_device(x), training=True, step=self.step, logits=drop)
+        output = _first(outputs)
+        loss, gradient = self._loss(output, y)
+        if len(model.outputs) > 1:
+            gradient = [gradient]
+            for auxiliary in outputs[1:]:
+                more, of_more = self._loss(auxiliary, y)
+                loss += self.auxiliary_weight * more
+                gradient.append(ops.scale(of_more, self.auxiliary_weight))
+        if not math.isfinite(loss):
+            raise self._non_finite(x, y, loss)
+        model.backward(gradient, input_gradient=False, from_logits=drop)
+        gradients = model.gradients()
+        if self.l2.l2:
+            loss += self.l2(parameters, gradients)
+        self.optimizer.update(parameters, gradients, self.lr)
+        _count(self._sums, "loss", loss * len(y), len(y))
+        self._count_metrics(self._sums, output, y)
+        return loss
 
     def _on_device(self, x: NDArray[Any]) -> Any:
         """Returns a batch as the model takes it: a Tensor where it is on the GPU."""
@@ -371,6 +457,7 @@ class Trainer:
 
     def running(self) -> dict[str, float]:
         """Return the means of the running epoch so far: the loss and the metrics."""
+        self._settle()
         return _means(self._sums)
 
     def stop(self, reason: str = "stopped by a callback") -> None:
@@ -449,6 +536,8 @@ class Trainer:
     def _evaluate(
         self, data: Any, batch_size: int, *, interruptible: bool = False
     ) -> dict[str, float]:
+        if self._batches is not None:
+            return self._evaluate_there(data, batch_size, interruptible)
         sums: dict[str, list[float]] = {}
         dtype = np.dtype(self.model.dtype)
         for x, y in data.batches(batch_size):
@@ -460,6 +549,19 @@ class Trainer:
             if interruptible and self._interrupts:
                 break
         return _means(sums)
+
+    def _evaluate_there(self, data: Any, batch_size: int, interruptible: bool) -> dict[str, float]:
+        there = self._held_out_batches
+        if there is None:
+            there = _device_training.Batches(self, training=False, graphs=self.graphs)
+            self._held_out_batches = there
+        dtype = np.dtype(self.model.dtype)
+        there.begin({})
+        for x, y in data.batches(batch_size):
+            there.run(np.asarray(x, dtype), y, step=0, lr=0.0)
+            if interruptible and self._interrupts:
+                break
+        return _means(there.read()[0])
 
     def predict(self, x: Any, *, batch_size: int = 256) -> NDArray[Any]:
         """Return the model's output for every sample, with its last activation.
@@ -496,6 +598,7 @@ class Trainer:
 
         `checkpoint` has the format and what happens if the process dies meanwhile.
         """
+        self._settle()
         arrays = {}
         saved = []
         for index, callback in enumerate(self.callbacks):
@@ -534,6 +637,7 @@ class Trainer:
         schedule: Callable[[int], float] | None = None,
         custom_layers: Iterable[type[Layer]] = (),
         device: str | None = None,
+        graphs: bool = True,
     ) -> Trainer:
         """Return the trainer that was saved at `path`, to go on with `fit` on the same data.
 
@@ -547,6 +651,7 @@ class Trainer:
             schedule: needed if it was a function of your own.
             custom_layers: classes of your own layers that the model contains.
             device: "cpu", "cuda" or "auto", whatever it was before; default "auto".
+            graphs: as in the constructor.
 
         Raises:
             CheckpointError: there is no checkpoint, or it is damaged or foreign.
@@ -581,6 +686,7 @@ class Trainer:
             device=device or state["device"],
             seed=state["seed"],
             auxiliary_weight=0.3 if weight is None else weight,
+            graphs=graphs,
         )
         trainer._load_optimizer(found)
         trainer.step = state["step"]

@@ -108,7 +108,7 @@ void count_elements() {
   count("add", [&] { (void)add(x, dy, Activation::relu); });
   count("bias_grad", [&] { (void)bias_grad(dy); });
   count("adam_update", [&, m = Tensor::zeros(x.shape(), x.dtype()), v = Tensor::zeros(x.shape(), x.dtype())] {
-    adam_update(x, dy, m, v, 1, 1e-3, 0.9, 0.999, 1e-8, 0, false);
+    adam_update({x}, {dy}, {m}, {v}, 1, 1e-3, 0.9, 0.999, 1e-8, 0, false);
   });
   count("dropout", [&] { (void)dropout("dropout", x, 0.5, PhiloxKey{1, 2, 3}); });
 }

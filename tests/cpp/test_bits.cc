@@ -227,9 +227,9 @@ const Case kCases[] = {
        const Tensor param = make({1001}, 1), first = make({1001}, 2), second = make.positive({1001}, 3);
        for (int64_t step = 1; step <= 3; ++step) {
          const Tensor grad = make({1001}, static_cast<uint64_t>(10 + step));
-         sgd_update(param, grad, first, 0.1, 0.9, step == 2, 1e-2);
-         adam_update(param, grad, first, second, step, 1e-2, 0.9, 0.999, 1e-8, 1e-2, step == 2);
-         rmsprop_update(param, grad, second, 1e-2, 0.99, 1e-8, 1e-3);
+         sgd_update({param}, {grad}, Tensors{first}, 0.1, 0.9, step == 2, 1e-2);
+         adam_update({param}, {grad}, {first}, {second}, step, 1e-2, 0.9, 0.999, 1e-8, 1e-2, step == 2);
+         rmsprop_update({param}, {grad}, {second}, 1e-2, 0.99, 1e-8, 1e-3);
        }
        for (const Tensor& t : {param, first, second}) hash.add(t);
      }},

@@ -10,6 +10,7 @@ import numpy as np
 
 import sixloop
 from comparators import assert_same_bits
+from sixloop import ops
 
 EMULATOR = "SIMT emulator"  # the device's name in a build for tests/simt
 
@@ -45,6 +46,44 @@ def assert_same_as_cpu(op: Callable[..., Any], *arrays: Any) -> None:
     assert_same_bits(tuple(one.numpy() for one in got), expected)
 
 
+def rounded(x: Any) -> Any:
+    """The nearest bfloat16 of float32 numbers, ties to even, as float32."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    near = (bits.astype(np.uint64) + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return np.where(np.isnan(x), np.float32(np.nan), near.astype(np.uint32).view(np.float32))
+
+
+def to_bfloat16(x: Any) -> sixloop.Tensor:
+    """NumPy's numbers as bfloat16 on the GPU."""
+    return ops.cast(sixloop.Tensor(np.asarray(x, np.float32)).to("cuda"), "bfloat16")
+
+
+def assert_rounded_once(op: Callable[..., Any], *arrays: Any, kept: tuple[int, ...] = ()) -> None:
+    """Calls op(*arrays) with bfloat16 on the GPU, and in float32 with the same numbers on the CPU.
+
+    Results of bfloat16 have the bits of the other ones rounded, results of another dtype theirs.
+    The arrays at `kept` go to the GPU as they are.
+    """
+    narrow = [i not in kept and isinstance(x, np.ndarray) for i, x in enumerate(arrays)]
+    expected = op(*(rounded(x) if n else x for x, n in zip(arrays, narrow, strict=True)))
+    got = op(*(to_bfloat16(x) if n else to_cuda(x) for x, n in zip(arrays, narrow, strict=True)))
+    assert_rounded(got, expected)
+
+
+def assert_rounded(got: Any, expected: Any) -> None:
+    """Demands of results of bfloat16 the bits of float32 ones rounded, of others the same bits."""
+    if not isinstance(expected, tuple):
+        got, expected = (got,), (expected,)
+    assert len(got) == len(expected), f"{len(got)} results, not {len(expected)}"
+    for number, (one, other) in enumerate(zip(got, expected, strict=True)):
+        if isinstance(one, sixloop.Tensor):
+            assert one.device == "cuda"
+        if str(getattr(one, "dtype", "")) == "bfloat16":
+            one, other = ops.cast(one, "float32"), rounded(other)
+        values = one.numpy() if isinstance(one, sixloop.Tensor) else one
+        assert_same_bits(values, other, f"result {number}: ")
+
+
 class _DLTensor(ctypes.Structure):
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -67,11 +106,12 @@ class Unaligned:
     That no 16 bytes are loaded at once from there is what a test with it shows.
     """
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x: Any, *, bfloat16: bool = False) -> None:
         flat = np.concatenate([np.zeros(1, x.dtype), x.reshape(-1)])
         flat = np.concatenate([flat, np.zeros((x.shape[0] + 1) * x[0].size - flat.size, x.dtype)])
         self.rows = x.shape[0]
-        self.tensor = sixloop.Tensor(flat.reshape(-1, *x.shape[1:])).to("cuda")
+        flat = flat.reshape(-1, *x.shape[1:])
+        self.tensor = to_bfloat16(flat) if bfloat16 else sixloop.Tensor(flat).to("cuda")
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.tensor.__dlpack_device__()
@@ -80,5 +120,5 @@ class Unaligned:
         capsule = self.tensor.__dlpack__(stream=stream)
         seen = _DLTensor.from_address(_pointer_of(capsule, b"dltensor"))
         seen.shape[0] = self.rows
-        seen.byte_offset = self.tensor.dtype.itemsize
+        seen.byte_offset = self.tensor.nbytes // self.tensor.size
         return capsule

@@ -90,7 +90,10 @@ def test_parts(rng, case, algorithm):
 
 # Blocks enough for every tile, of 128x64, 64x64 and 64x16, and parts of them.
 TILES = [
-    Conv("128x64", (1, 15, 19, 8), (1, 1), 68),
+    Conv("128x64", (1, 15, 19, 8), (2, 1), 68),
+    Conv("product, 128x64", (1, 15, 19, 8), (1, 1), 68),
+    Conv("product, 128x128", (1, 15, 13, 5), (1, 1), 131),
+    Conv("product, 64x16", (1, 13, 15, 16), (1, 1), 12),
     Conv("64x64", (1, 11, 9, 8), (2, 1), 66),
     Conv("64x16", (1, 13, 11, 8), (1, 3), 16, padding=(0, 1)),
     Conv("64x64 input gradient", (1, 11, 13, 66), (2, 1), 8, padding=(1, 0)),

@@ -10,7 +10,8 @@
 //
 // Work is queued and runs when somebody waits for it: a host that forgets to wait reads what was there before. All
 // streams share one queue, in the order of the calls, which is one of the orders that CUDA permits.
-#include <cuda_runtime.h>
+#include "simt.h"
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -61,7 +62,7 @@ size_t environment_number(const char* name, size_t otherwise) {
   return text != nullptr && *text != 0 ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-std::string place(const Location& where) { return std::string(where.file_name()) + ":" + std::to_string(where.line()); }
+using simt::place;
 
 // --- Fibers.
 
@@ -119,6 +120,10 @@ struct Fiber {
   Collective waits = Collective::none;
   unsigned mask = 0;
   Location where;
+  // Of the warp's operation that it waits for, and of the condition.
+  void (*run)(void* const*) = nullptr;
+  bool (*condition)(const void*) = nullptr;
+  const char* what = nullptr;
   alignas(16) unsigned char brought[16];
   alignas(16) unsigned char received[16];
 };
@@ -129,6 +134,7 @@ struct Block {
   const std::function<void()>* body = nullptr;
   std::string failure;
   void* shared = nullptr;
+  size_t shared_bytes = 0;
 #if defined(__x86_64__)
   void* scheduler_sp = nullptr;
 #else
@@ -206,13 +212,6 @@ void resume(Fiber& fiber) {
   finish_switch(block.scheduler_fake_stack, nullptr, nullptr);
 }
 
-// message() makes the text, of which nothing may stay on the fiber's stack: it is left for ever.
-template <class Message>
-[[noreturn]] void fail_in_fiber(const Message& message) {
-  block.failure = message();
-  for (;;) leave(false);  // the scheduler never comes back
-}
-
 void wait(Collective kind, unsigned mask, const Location& where) {
   if (block.running == nullptr) simt::broken("a barrier or shuffle outside of a kernel at " + place(where));
   block.running->waits = kind;
@@ -223,7 +222,7 @@ void wait(Collective kind, unsigned mask, const Location& where) {
 
 bool same_place(const Fiber& a, const Fiber& b) {
   return a.waits == b.waits && a.mask == b.mask && a.where.line() == b.where.line() &&
-         std::strcmp(a.where.file_name(), b.where.file_name()) == 0;
+         (a.where.file_name() == b.where.file_name() || std::strcmp(a.where.file_name(), b.where.file_name()) == 0);
 }
 
 std::string thread_name(const Fiber& fiber) {
@@ -232,51 +231,16 @@ std::string thread_name(const Fiber& fiber) {
 }
 
 std::string states() {
-  constexpr const char* kNames[] = {"runs", "__syncthreads", "__syncwarp", "a shuffle", "a vote"};
+  constexpr const char* kNames[] = {"runs",   "__syncthreads",        "__syncwarp", "a shuffle",
+                                    "a vote", "a warp's instruction", "",           "a warp's instruction"};
   std::map<std::string, int> count;
   for (const Fiber& fiber : block.fibers) {
-    ++count[fiber.done
-                ? "have returned"
-                : std::string("wait for ") + kNames[static_cast<int>(fiber.waits)] + " at " + place(fiber.where)];
+    const char* what = fiber.waits == Collective::condition ? fiber.what : kNames[static_cast<int>(fiber.waits)];
+    ++count[fiber.done ? "have returned" : std::string("wait for ") + what + " at " + place(fiber.where)];
   }
   std::string text;
   for (const auto& [what, n] : count) text += (text.empty() ? "" : ", ") + std::to_string(n) + " " + what;
   return text;
-}
-
-// Lets go the threads whose partners have all come. Returns whether there were any.
-bool release() {
-  bool any = false;
-  const int threads = static_cast<int>(block.fibers.size());
-  const bool barrier = std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) {
-    return !fiber.done && same_place(fiber, block.fibers[0]);
-  });
-  if (barrier && block.fibers[0].waits == Collective::block_barrier) {
-    for (Fiber& fiber : block.fibers) fiber.waits = Collective::none;
-    return true;
-  }
-  for (int first = 0; first < threads; first += kWarp) {
-    for (int i = 0; i < kWarp && first + i < threads; ++i) {
-      Fiber& fiber = block.fibers[static_cast<size_t>(first + i)];
-      if (fiber.done || fiber.waits == Collective::none || fiber.waits == Collective::block_barrier) continue;
-      const unsigned mask = fiber.mask;
-      bool complete = (mask >> i & 1u) != 0;
-      for (int lane = 0; lane < kWarp && complete; ++lane) {
-        if ((mask >> lane & 1u) == 0) continue;
-        complete = first + lane < threads && !block.fibers[static_cast<size_t>(first + lane)].done &&
-                   same_place(fiber, block.fibers[static_cast<size_t>(first + lane)]);
-      }
-      if (!complete) continue;
-      for (int lane = 0; lane < kWarp; ++lane) {
-        if ((mask >> lane & 1u) == 0) continue;
-        Fiber& other = block.fibers[static_cast<size_t>(first + lane)];
-        std::memcpy(other.received, other.brought, sizeof other.received);
-        other.waits = Collective::none;
-      }
-      any = true;
-    }
-  }
-  return any;
 }
 
 uint64_t next_random(uint64_t& state) {
@@ -292,6 +256,101 @@ void shuffle_order(std::vector<T>& order, uint64_t& state) {
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[next_random(state) % i]);
 }
 
+// The warp's threads that must come together with this one have come.
+bool complete(int thread) {
+  const Fiber& fiber = block.fibers[static_cast<size_t>(thread)];
+  const int lane = thread % kWarp, first = thread - lane, threads = static_cast<int>(block.fibers.size());
+  if ((fiber.mask >> lane & 1u) == 0) return false;
+  for (int other = 0; other < kWarp; ++other) {
+    if ((fiber.mask >> other & 1u) == 0) continue;
+    if (first + other >= threads) return false;
+    const Fiber& partner = block.fibers[static_cast<size_t>(first + other)];
+    if (partner.done || !same_place(fiber, partner)) return false;
+  }
+  return true;
+}
+
+void release_warp(int thread) {
+  const Fiber& fiber = block.fibers[static_cast<size_t>(thread)];
+  const int first = thread - thread % kWarp;
+  const unsigned mask = fiber.mask;
+  if (fiber.waits == Collective::operation || fiber.waits == Collective::late_operation) {
+    void* brought[kWarp];
+    for (int lane = 0; lane < kWarp; ++lane) {
+      std::memcpy(&brought[lane], block.fibers[static_cast<size_t>(first + lane)].brought, sizeof(void*));
+    }
+    fiber.run(brought);
+  }
+  for (int lane = 0; lane < kWarp; ++lane) {
+    if ((mask >> lane & 1u) == 0) continue;
+    Fiber& other = block.fibers[static_cast<size_t>(first + lane)];
+    std::memcpy(other.received, other.brought, sizeof other.received);
+    other.waits = Collective::none;
+  }
+}
+
+// Ends one of the things that take as long as they like: an operation that may be late, or a condition.
+bool release_late(uint64_t seed, uint64_t& random) {
+  // One thread for each of them.
+  std::vector<int> waiting;
+  const auto same_condition = [](const Fiber& x, const Fiber& y) {
+    return x.condition == y.condition && std::memcmp(x.brought, y.brought, sizeof x.brought) == 0;
+  };
+  const int threads = static_cast<int>(block.fibers.size());
+  for (int i = 0; i < threads; ++i) {
+    const Fiber& fiber = block.fibers[static_cast<size_t>(i)];
+    if (fiber.done || fiber.waits != Collective::condition) continue;
+    const bool known = std::any_of(waiting.begin(), waiting.end(), [&](int other) {
+      return same_condition(fiber, block.fibers[static_cast<size_t>(other)]);
+    });
+    if (!known) waiting.push_back(i);
+  }
+  for (int i = 0; i < threads; i += kWarp) {
+    const Fiber& fiber = block.fibers[static_cast<size_t>(i)];
+    if (!fiber.done && fiber.waits == Collective::late_operation) waiting.push_back(i);
+  }
+  if (seed != 0) shuffle_order(waiting, random);
+  for (const int thread : waiting) {
+    Fiber& fiber = block.fibers[static_cast<size_t>(thread)];
+    if (fiber.waits == Collective::late_operation) {
+      if (!complete(thread)) continue;
+      release_warp(thread);
+      return true;
+    }
+    if (!fiber.condition(fiber.brought)) continue;
+    for (Fiber& other : block.fibers) {
+      if (&other == &fiber || other.done || other.waits != Collective::condition) continue;
+      if (same_condition(other, fiber)) other.waits = Collective::none;
+    }
+    fiber.waits = Collective::none;
+    return true;
+  }
+  return false;
+}
+
+// Lets go the threads whose partners have all come. Returns whether there were any.
+bool release(uint64_t seed, uint64_t& random) {
+  const bool barrier = std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) {
+    return !fiber.done && same_place(fiber, block.fibers[0]);
+  });
+  if (barrier && block.fibers[0].waits == Collective::block_barrier) {
+    for (Fiber& fiber : block.fibers) fiber.waits = Collective::none;
+    return true;
+  }
+  bool any = false;
+  for (size_t i = 0; i < block.fibers.size(); ++i) {
+    const Fiber& fiber = block.fibers[i];
+    if (fiber.done || fiber.waits == Collective::none || fiber.waits == Collective::block_barrier ||
+        fiber.waits == Collective::condition || fiber.waits == Collective::late_operation ||
+        !complete(static_cast<int>(i))) {
+      continue;
+    }
+    release_warp(static_cast<int>(i));
+    any = true;
+  }
+  return any || release_late(seed, random);
+}
+
 void run_block(uint64_t seed, uint64_t& random) {
   std::vector<Fiber*> ready;
   for (;;) {
@@ -301,7 +360,14 @@ void run_block(uint64_t seed, uint64_t& random) {
     }
     if (ready.empty()) {
       if (std::all_of(block.fibers.begin(), block.fibers.end(), [](const Fiber& fiber) { return fiber.done; })) return;
-      if (!release()) {
+      bool released;
+      try {
+        released = release(seed, random);
+      } catch (const simt::Fault& fault) {
+        block.failure = fault.what;
+        return;
+      }
+      if (!released) {
         block.failure = "divergent barrier or deadlock: " + states();
         return;
       }
@@ -348,15 +414,21 @@ void run_kernel(const char* name, dim3 grid, dim3 threads, size_t shared_bytes, 
   for (const uint64_t i : order) {
     blockIdx = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                 static_cast<unsigned>(i / grid.x / grid.y)};
-    // Of exactly this size, so that AddressSanitizer's zone begins right after it.
-    void* shared = nullptr;
-    if (posix_memalign(&shared, 128, shared_bytes) != 0) simt::broken("no memory for a block");
+    // Ends where AddressSanitizer's zone begins, and is aligned to no more than what shared_memory() promises.
+    constexpr size_t kSharedAlignment = 128;
+    void* allocated = nullptr;
+    if (posix_memalign(&allocated, 1024, kSharedAlignment + shared_bytes) != 0) simt::broken("no memory for a block");
+    poison(allocated, kSharedAlignment);
+    void* const shared = static_cast<char*>(allocated) + kSharedAlignment;
     std::memset(shared, 0xff, shared_bytes);
     block.shared = shared;
+    block.shared_bytes = shared_bytes;
     for (Fiber& fiber : block.fibers) prepare(fiber);
     block.failure.clear();
+    simt::begin_block(block.fibers.size());
     run_block(seed, random);
-    std::free(shared);
+    if (block.failure.empty()) block.failure = simt::end_block();
+    std::free(allocated);
     block.shared = nullptr;
     if (!block.failure.empty()) {
       simt::broken(std::string("kernel ") + name + ", block (" + std::to_string(blockIdx.x) + ", " +
@@ -548,12 +620,12 @@ Lane meet(Collective kind, unsigned mask, const void* value, size_t bytes, const
   const auto index = static_cast<int>(block.running - block.fibers.data());
   const int lane = index % kWarp, first = index - lane;
   if ((mask >> lane & 1u) == 0)
-    fail_in_fiber([&] { return "the mask at " + place(where) + " does not name the calling lane"; });
+    simt::fail([&] { return "the mask at " + place(where) + " does not name the calling lane"; });
   for (int other = 0; other < kWarp; ++other) {
     if ((mask >> other & 1u) == 0) continue;
     const auto i = static_cast<size_t>(first + other);
     if (i >= block.fibers.size() || block.fibers[i].done) {
-      fail_in_fiber([&] {
+      simt::fail([&] {
         return "the mask at " + place(where) + " names lane " + std::to_string(other) + ", which has returned";
       });
     }
@@ -565,7 +637,7 @@ Lane meet(Collective kind, unsigned mask, const void* value, size_t bytes, const
 
 const void* exchanged(const Lane& me, int lane, const Location& where) {
   if (lane < 0 || lane >= kWarp || (me.mask >> lane & 1u) == 0) {
-    fail_in_fiber([&] {
+    simt::fail([&] {
       return thread_name(*block.running) + " reads lane " + std::to_string(lane) + " at " + place(where) +
              ", which the mask does not name";
     });
@@ -575,6 +647,32 @@ const void* exchanged(const Lane& me, int lane, const Location& where) {
 }
 
 void* shared_memory() { return block.shared; }
+
+std::string place(const Location& where) { return std::string(where.file_name()) + ":" + std::to_string(where.line()); }
+
+size_t thread_index() { return static_cast<size_t>(block.running - block.fibers.data()); }
+char* shared_begin() { return static_cast<char*>(block.shared); }
+size_t shared_size() { return block.shared_bytes; }
+
+std::string& failure() { return block.failure; }
+void abandon() {
+  for (;;) leave(false);  // the scheduler never comes back
+}
+
+void warp_operation(void (*run)(void* const* lanes), void* brought, bool late, const Location& where) {
+  if (block.running == nullptr) broken("a warp's instruction outside of a kernel at " + place(where));
+  block.running->run = run;
+  meet(late ? Collective::late_operation : Collective::operation, 0xffffffffu, &brought, sizeof brought, where);
+}
+
+void wait_until(bool (*condition)(const void*), const void* argument, size_t bytes, const char* name,
+                const Location& where) {
+  block.running->condition = condition;
+  block.running->what = name;
+  std::memset(block.running->brought, 0, sizeof block.running->brought);
+  std::memcpy(block.running->brought, argument, bytes);
+  wait(Collective::condition, 0, where);
+}
 
 cudaError_t set_attribute(const void* kernel, cudaFuncAttribute, int value) {
   const Lock lock(mutex);

@@ -25,6 +25,8 @@ class Activation(Layer):
         ValueError, TypeError: unknown name; the message lists the valid ones.
     """
 
+    is_recordable = True
+
     def __init__(self, activation: str, name: str | None = None) -> None:
         super().__init__(name=name)
         tag = name or "Activation"

@@ -9,7 +9,7 @@ from sixloop.nn import _epilogue, _scratch, _window
 from sixloop.nn.layer import Context, Footprint, Layer, ParameterSpec, Scratch, Window
 from sixloop.ops import Array
 
-ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4")
+ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4", "implicit_gemm")
 
 
 class Conv2D(Layer):
@@ -33,13 +33,15 @@ class Conv2D(Layer):
         strict: raise when (H + pad - KH) is not a multiple of the stride, instead of leaving
             out the last rows or columns; default False.
         algorithm: "auto" (a function of the shape alone), "direct", "im2col", "winograd2x2" or
-            "winograd4x4", see :func:`sixloop.ops.conv2d`.
+            "winograd4x4", or on tensor cores "implicit_gemm", see :func:`sixloop.ops.conv2d`.
+        precision: "fp32" (the default) or "tf32", see :func:`sixloop.ops.conv2d`.
         name: name of the layer and of its parameters.
 
     Raises:
         ValueError, TypeError: bad argument, or an input that does not fit (when called).
     """
 
+    is_recordable = True
     makes_new_output = True
 
     def __init__(
@@ -56,6 +58,7 @@ class Conv2D(Layer):
         bias_initializer: InitializerLike = "zeros",
         strict: bool = False,
         algorithm: str = "auto",
+        precision: ops.Precision = "fp32",
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -72,6 +75,8 @@ class Conv2D(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.strict = _checks.flag(tag, "strict", strict)
         self.algorithm = _checks.choice(tag, "algorithm", algorithm, ALGORITHMS)
+        _checks.choice(tag, "precision", precision, ops.PRECISIONS)
+        self.precision: ops.Precision = precision
         if self.filters % self.groups:
             raise ValueError(
                 f"[{tag}] filters must be a multiple of groups; got filters={filters}, "
@@ -147,6 +152,7 @@ class Conv2D(Layer):
             groups=self.groups,
             activation=_epilogue.fused(self.activation, ctx),
             algorithm=self.algorithm,
+            precision=self.precision,
         )
         if ctx.saving:
             ctx.saved = x
@@ -171,6 +177,7 @@ class Conv2D(Layer):
                 dilation=self.dilation,
                 groups=self.groups,
                 algorithm=self.algorithm,
+                precision=self.precision,
             ),
         )
         if not ctx.needs[0]:
@@ -184,6 +191,7 @@ class Conv2D(Layer):
             dilation=self.dilation,
             groups=self.groups,
             algorithm=self.algorithm,
+            precision=self.precision,
         )
         return (dx,)
 

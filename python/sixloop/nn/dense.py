@@ -23,12 +23,14 @@ class Dense(Layer):
         activation: name of an activation, run inside the kernel; default None.
         use_bias: whether to add a bias; default True.
         kernel_initializer, bias_initializer: name or object of ``sixloop.initializers``.
+        precision: "fp32" (the default) or "tf32", see :func:`sixloop.ops.gemm`.
         name: name of the layer and of its parameters.
 
     Raises:
         ValueError, TypeError: bad argument, or an input that is not [N, features] (when called).
     """
 
+    is_recordable = True
     makes_new_output = True
 
     def __init__(
@@ -38,6 +40,7 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: InitializerLike = "glorot_uniform",
         bias_initializer: InitializerLike = "zeros",
+        precision: ops.Precision = "fp32",
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -47,6 +50,8 @@ class Dense(Layer):
         self.use_bias = _checks.flag(tag, "use_bias", use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        _checks.choice(tag, "precision", precision, ops.PRECISIONS)
+        self.precision: ops.Precision = precision
 
     def output_shape(self, *shapes: Shape) -> Shape:
         if len(shapes[0]) != 1:
@@ -82,6 +87,7 @@ class Dense(Layer):
             self._parameters["weight"],
             self._parameters.get("bias"),
             activation=_epilogue.fused(self.activation, ctx),
+            precision=self.precision,
         )
         if ctx.saving:
             ctx.saved = x
@@ -94,7 +100,9 @@ class Dense(Layer):
             ctx.add_gradient("bias", bias)
         else:
             dz = _epilogue.gradient(self.activation, ctx, dy)
-        ctx.add_gradient("weight", ops.gemm(x, dz, transpose_a=True))
+        weight_gradient = ops.gemm(x, dz, transpose_a=True, precision=self.precision)
+        ctx.add_gradient("weight", weight_gradient)
         if not ctx.needs[0]:
             return (None,)
-        return (ops.gemm(dz, self._parameters["weight"], transpose_b=True),)
+        weight = self._parameters["weight"]
+        return (ops.gemm(dz, weight, transpose_b=True, precision=self.precision),)

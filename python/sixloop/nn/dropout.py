@@ -23,6 +23,8 @@ class Dropout(Layer):
         ValueError, TypeError: bad argument.
     """
 
+    is_recordable = True
+
     def __init__(self, rate: float, name: str | None = None) -> None:
         super().__init__(name=name)
         self.rate = _checks.number(

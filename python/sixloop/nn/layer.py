@@ -87,6 +87,7 @@ class Context:
         saving: True when a backward pass may follow; a layer saves nothing otherwise.
         linear: True when the layer must leave out its activation (``logits=True``).
         seed, purpose, step: the key of this call's random numbers; the element is the rest of it.
+            ``step`` is a Tensor where the call is recorded: see ``Layer.is_recordable``.
         needs: for each input, whether backward must compute its gradient (set before backward).
         saved: whatever the layer keeps for backward.
         epilogue: what the gradient of ``activation=`` follows from.
@@ -112,13 +113,13 @@ class Context:
         linear: bool = False,
         seed: int = 0,
         purpose: int = 0,
-        step: int = 0,
+        step: int | Tensor = 0,
     ) -> None:
         self.saving = saving
         self.linear = linear
         self.seed = seed
         self.purpose = purpose
-        self.step = step
+        self.step: int | Tensor = step
         self.needs: tuple[bool, ...] = ()
         self.saved: Any = None
         self.epilogue: Any = None
@@ -207,11 +208,15 @@ class Layer:
         is_view: True when the output shares the input's memory, so that it costs no bytes.
         makes_new_output: True when the output never shares memory with anything else, so that
             nobody needs to look.
+        is_recordable: True when forward and backward give the GPU the same work in every step, and
+            wait for none of it: the Trainer may then record a step once and run it again, with
+            ``ctx.step`` a Tensor there. What a class inherits does not count.
     """
 
     arity: ClassVar[int | None] = 1
     is_view: ClassVar[bool] = False
     makes_new_output: ClassVar[bool] = False
+    is_recordable: ClassVar[bool] = False
 
     def __init__(self, *, name: str | None = None) -> None:
         self.name = None if name is None else _checks.text(type(self).__name__, "name", name)

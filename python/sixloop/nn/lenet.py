@@ -33,6 +33,8 @@ class ScaledTanh(Layer):
         ValueError, TypeError: an argument that is no finite number.
     """
 
+    is_recordable = True
+
     def __init__(
         self, amplitude: float = 1.7159, slope: float = 2 / 3, name: str | None = None
     ) -> None:

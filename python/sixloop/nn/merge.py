@@ -20,6 +20,7 @@ class Add(Layer):
         ValueError, TypeError: bad argument, or inputs of different shapes (when called).
     """
 
+    is_recordable = True
     arity = None
 
     def __init__(self, activation: str | None = None, name: str | None = None) -> None:
@@ -63,6 +64,7 @@ class Concat(Layer):
         ValueError, TypeError: bad argument, or inputs that differ in another axis (when called).
     """
 
+    is_recordable = True
     arity = None
 
     def __init__(self, axis: int = -1, name: str | None = None) -> None:

@@ -36,6 +36,8 @@ class BatchNorm(Layer):
         ValueError, TypeError: bad argument.
     """
 
+    is_recordable = True
+
     def __init__(
         self,
         momentum: float = 0.9,
@@ -139,6 +141,8 @@ class LocalResponseNorm(Layer):
     Raises:
         ValueError, TypeError: bad argument.
     """
+
+    is_recordable = True
 
     def __init__(
         self,

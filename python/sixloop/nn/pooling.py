@@ -63,6 +63,8 @@ class MaxPool2D(_Pool2D):
         ValueError, TypeError: bad argument, or a pool that does not fit (when called).
     """
 
+    is_recordable = True
+
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
         if ctx.saving and self._is_indexed:
@@ -106,6 +108,8 @@ class AvgPool2D(_Pool2D):
         ValueError, TypeError: bad argument, or a pool that does not fit (when called).
     """
 
+    is_recordable = True
+
     def footprint(self, *shapes: Shape, training: bool) -> Footprint:
         return Footprint()
 
@@ -128,6 +132,8 @@ class GlobalAvgPool2D(Layer):
     Args:
         name: name of the layer.
     """
+
+    is_recordable = True
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)

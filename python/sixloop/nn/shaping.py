@@ -20,6 +20,7 @@ class Flatten(Layer):
         name: name of the layer.
     """
 
+    is_recordable = True
     is_view = True
 
     def __init__(self, name: str | None = None) -> None:
@@ -49,6 +50,7 @@ class Reshape(Layer):
         ValueError, TypeError: bad argument, or an input of another size (when called).
     """
 
+    is_recordable = True
     is_view = True
 
     def __init__(
@@ -95,6 +97,8 @@ class ZeroPad2D(Layer):
         ValueError, TypeError: bad argument, or an input that is not an image (when called).
     """
 
+    is_recordable = True
+
     def __init__(self, padding: PaddingLike = 1, name: str | None = None) -> None:
         super().__init__(name=name)
         self.padding = _checks.explicit_padding(name or "ZeroPad2D", padding)
@@ -132,6 +136,8 @@ class ZeroPadChannels(Layer):
     Raises:
         ValueError, TypeError: ``count`` is not a positive integer.
     """
+
+    is_recordable = True
 
     def __init__(self, count: int, name: str | None = None) -> None:
         super().__init__(name=name)

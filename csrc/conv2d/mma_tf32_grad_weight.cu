@@ -1,0 +1,8 @@
+#include "conv2d/mma_grad_weight.h"
+
+namespace sixloop::cuda {
+
+template void mma_grad_weight(const ProductSizes&, const Windows<float>&, const float*, int64_t, int64_t,
+                              const MmaResult&);
+
+}  // namespace sixloop::cuda

@@ -1,0 +1,91 @@
+// Products of dense matrices on the tensor cores, and what all products in parts end with.
+#pragma once
+
+#include "base/tensor.h"
+#include "gemm/mma_product.h"
+
+namespace sixloop::cuda {
+
+// [x_end, k] with neighbours along k (turned), or [k, x_end], ld apart.
+template <class T>
+struct MmaOperand {
+  const T* data;
+  bool turned;
+  int64_t ld, x_end, batch_step;
+  int width;  // as of mma_width()
+};
+template <class T>
+MmaOperand<T> mma_operand(const T* data, bool turned, int64_t ld, int64_t x_end, int64_t k, int64_t batch_step = 0) {
+  return {data, turned, ld, x_end, batch_step, mma_width(data, ld, turned ? k : x_end, batch_step)};
+}
+
+// Where results go: rows of `ld` elements, those of a batch `batch_step` further, all in an array of `size` elements.
+struct MmaResult {
+  FloatOrBf16 out;
+  int64_t ld, batch_step, size;
+  FloatOrBf16 bias = {};
+  int64_t bias_step = 0;
+  bool relu = false;
+};
+
+inline FloatOrBf16 float_or_bf16(const Tensor* t) {
+  return t != nullptr ? FloatOrBf16{t->raw(), t->dtype() == DType::bfloat16} : FloatOrBf16{};
+}
+
+template <class Rows>
+MmaSink<Rows> mma_sink(const MmaResult& to, const Rows& rows) {
+  MmaSink<Rows> sink{};
+  sink.out = to.out;
+  sink.rows = rows;
+  sink.batch_step = to.batch_step;
+  sink.bias = to.bias;
+  sink.bias_step = to.bias_step;
+  sink.relu = to.relu;
+  const int64_t pack = to.out.is_bf16 ? Pack<BFloat16>::N : Pack<float>::N;
+  sink.packs = to.ld % pack == 0 && to.batch_step % pack == 0 && (reinterpret_cast<uintptr_t>(to.out.data) & 15) == 0;
+  return sink;
+}
+
+// out[i] = relu(the sum of element i of `parts` arrays of `size` that follow each other, in order, + bias).
+void add_mma_parts(const float* sums, int64_t parts, const MmaResult& to);
+
+// Calls launch(sizes, sink) for the product as it was planned, and adds the parts.
+template <class Launch>
+void in_parts(ProductSizes g, const MmaPlan& plan, const MmaResult& to, const Launch& launch) {
+  g.parts = plan.parts;
+  g.part_k = plan.part_k;
+  if (g.parts == 1) return launch(g, mma_sink(to, DenseRows{to.ld}));
+  const Tensor sums = Tensor::empty({g.parts, to.size}, DType::float32, Device::cuda);
+  MmaSink<DenseRows> sink = mma_sink({{sums.data<float>(), false}, to.ld, to.batch_step, to.size}, DenseRows{to.ld});
+  sink.part_step = to.size;
+  sink.packs = sink.packs && to.size % Pack<float>::N == 0;
+  launch(g, sink);
+  add_mma_parts(sums.data<float>(), g.parts, to);
+}
+
+// Every tile is compiled in a file of its own. kAnyWidth: operands whose chunks may be copied in smaller pieces.
+template <class Shape, bool kAnyWidth>
+void launch_mma_matrices(const ProductSizes& g, const MmaOperand<typename Shape::T>& left,
+                         const MmaOperand<typename Shape::T>& right, const MmaSink<DenseRows>& sink);
+
+// C = A B + ... for dense matrices, by the tile that plan_mma() chooses.
+template <class T>
+void mma_matrices(const ProductSizes& g, const MmaOperand<T>& left, const MmaOperand<T>& right, const MmaResult& to,
+                  bool may_split) {
+  using Smallest = Mma64x64<T>;
+  const bool any = left.width != Smallest::kChunk || right.width != Smallest::kChunk;
+  const MmaPlan plan = plan_mma(g.m, g.n, g.k, g.batches, Smallest::BK, any, may_split, kMmaLimitsHere);
+  in_parts(g, plan, to, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {
+    if (any) return launch_mma_matrices<MmaAnyWidth<T>, true>(sizes, left, right, sink);
+    switch (plan.tile) {
+      case MmaTile::m128n128:
+        return launch_mma_matrices<Mma128x128<T>, false>(sizes, left, right, sink);
+      case MmaTile::m128n64:
+        return launch_mma_matrices<Mma128x64<T>, false>(sizes, left, right, sink);
+      case MmaTile::m64n64:
+        return launch_mma_matrices<Smallest, false>(sizes, left, right, sink);
+    }
+  });
+}
+
+}  // namespace sixloop::cuda

@@ -1,0 +1,296 @@
+"""The Trainer's batches on the GPU: nothing waits for it, and a step that repeats is recorded.
+
+Losses and metrics are summed up in a record in the GPU's memory (csrc/loss/loss.h), which the
+Trainer reads when somebody wants to know, at the end of an epoch and every `READ_EVERY` batches. A
+batch of a shape that was there twice before becomes a CUDA graph: the first runs as ever, the
+second too while its allocations are noted, the third is recorded. All have the same bits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sixloop import Tensor, _on_device, ops, zeros
+from sixloop._on_device import declares
+
+if TYPE_CHECKING:
+    from sixloop.nn import Model
+    from sixloop.trainer import Trainer
+
+READ_EVERY = 32
+"""Batches after which the record is read: at most so many run in vain after a loss that is NaN."""
+
+MOST_GRAPHS = 8
+"""Graphs that are kept, each with its own memory; the one not used for longest makes room."""
+
+
+def why_not(trainer: Trainer) -> str:
+    """Return why a Trainer's batches must wait for the GPU, or ""."""
+    if not declares(trainer.loss, "is_recordable"):
+        return "the loss is a function of your own, which takes NumPy arrays"
+    for metric in trainer.metrics:
+        if not declares(metric, "is_recordable"):
+            return f"the metric {metric.name!r} is of your own and takes NumPy arrays"
+    if not declares(trainer.optimizer, "is_recordable"):
+        return f"the optimizer {type(trainer.optimizer).__name__} is of your own"
+    if len(trainer.metrics) > _on_device.MOST_COUNTS:
+        return f"there are more than {_on_device.MOST_COUNTS} metrics"
+    if len(trainer.model.outputs) > _on_device.MOST_LOSSES:
+        return f"the model has more than {_on_device.MOST_LOSSES} outputs"
+    return ""
+
+
+def why_no_graph(model: Model) -> str:
+    """Return why a model's step is not recorded, or ""."""
+    for layer in model.layers:
+        if not declares(layer, "is_recordable"):
+            return (
+                f"the layer {model.layer_name(layer)!r} ({type(layer).__name__}) waits for the GPU"
+            )
+    return ""
+
+
+class Failure(Exception):
+    """A loss that is not finite.
+
+    Attributes:
+        step: of the batch, counted from 0.
+        loss: its loss.
+    """
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"the loss is {loss} in step {step}")
+        self.step = step
+        self.loss = loss
+
+
+class _Recorded:
+    """A step for one shape of batch: traced, then captured, then launched."""
+
+    def __init__(self) -> None:
+        self.graph = _on_device.CudaGraph()
+        self.inputs: list[Tensor] = []
+        self.gradients: dict[str, Tensor] | None = None
+        self.is_traced = False
+
+
+class Batches:
+    """Runs batches on the GPU, for training or for evaluation.
+
+    Args:
+        trainer: one for which `why_not` returns "".
+        training: update the parameters.
+        graphs: record steps where that is possible.
+
+    Attributes:
+        plainly: why steps are launched one kernel at a time, or "" where they are recorded.
+        recorded: the number of graphs.
+    """
+
+    def __init__(self, trainer: Trainer, *, training: bool, graphs: bool = True) -> None:
+        self._trainer = trainer
+        self._training = training
+        self.plainly = why_no_graph(trainer.model) if graphs else "graphs=False"
+        self._staging = _on_device.CudaStaging()
+        self._record = zeros((_on_device.RECORD_SIZE,), "float64", "cuda")
+        self._live = self._record._part(0, 4)
+        self._step = self._record._part(_on_device.STEP, _on_device.STEP + 1)
+        self._graphs: OrderedDict[tuple[tuple[int, ...], ...], _Recorded] = OrderedDict()
+        self._addresses: tuple[int, ...] = ()
+        # Since the last look at the record: step, samples and predictions of each batch.
+        self._pending: list[tuple[int, int, list[int]]] = []
+        self._samples = 0
+        self._totals: list[int] = []
+
+    @property
+    def recorded(self) -> int:
+        return sum(entry.graph.is_captured for entry in self._graphs.values())
+
+    def begin(self, sums: Mapping[str, Sequence[float]]) -> None:
+        """Begin or go on with an epoch whose batches so far have `sums`."""
+        names = ["loss", *(metric.name for metric in self._trainer.metrics)]
+        totals = [sums.get(name, (0.0, 0)) for name in names]
+        record = np.zeros(_on_device.RECORD_SIZE)
+        record[_on_device.GOES] = 1
+        record[_on_device.TOTAL] = totals[0][0]
+        for i, (count, _) in enumerate(totals[1:]):
+            record[_on_device.COUNTS + i] = count
+        self._record.assign(record)
+        self._samples = int(totals[0][1])
+        self._totals = [int(number) for _, number in totals[1:]]
+        self._pending = []
+        self.look_for_changes()
+
+    def look_for_changes(self) -> None:
+        """Forget the graphs if parameters or state lie elsewhere than when they were recorded."""
+        trainer = self._trainer
+        if trainer.model.device == "cpu":  # of which the model's next call tells
+            self._graphs.clear()
+            return
+        arrays = list(trainer.model.parameters().values())
+        if self._training:
+            trainable = trainer.model.trainable_parameters()
+            arrays += [slot for slots in trainer.optimizer.slots_of(trainable) for slot in slots]
+        addresses = tuple(t.__cuda_array_interface__["data"][0] for t in arrays)
+        if addresses != self._addresses:
+            self._graphs.clear()
+            self._addresses = addresses
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether batches were asked for since the last look at the record."""
+        return bool(self._pending)
+
+    @property
+    def must_read(self) -> bool:
+        """Whether it is time to look at the record."""
+        return len(self._pending) >= READ_EVERY
+
+    def run(self, x: NDArray[Any], y: Any, *, step: int, lr: float) -> None:
+        """Ask for a batch: step number `step`, counted from 0."""
+        trainer = self._trainer
+        shape = (len(x), *trainer.model.output_shapes[0])
+        target = np.asarray(y)
+        trainer.loss.check(shape, target)
+        arrays = [x, trainer.loss.target_on_gpu(shape, target, x.dtype)]
+        arrays += [metric.target_on_gpu(shape, target, x.dtype) for metric in trainer.metrics]
+        inputs = self._staging.upload(*arrays)
+        numbers = (lr, 0.0, 0.0)
+        if self._training:
+            trainer.optimizer.steps += 1
+            numbers = trainer.optimizer.live_numbers(lr)
+        _on_device.set_record(self._record, *numbers, step)
+        self._launch(inputs, step)
+        totals = [metric.total(shape) for metric in trainer.metrics]
+        self._pending.append((step, len(x), totals))
+
+    def read(self) -> tuple[dict[str, list[float]], float]:
+        """Wait for what was asked for; return the sums of the epoch and the last batch's loss.
+
+        Raises:
+            Failure: a loss is not finite. The parameters are those from before its step, and the
+                sums that the next call returns have no more than the batches before it.
+        """
+        record = self._record.numpy()
+        failed = record[_on_device.GOES] == 0
+        step = int(record[_on_device.FAILED_STEP])
+        for number, samples, totals in self._pending:
+            if failed and number >= step:
+                break
+            self._samples += samples
+            self._totals = [a + b for a, b in zip(self._totals, totals, strict=True)]
+        if failed and self._training:
+            self._trainer.optimizer.steps -= sum(n >= step for n, _, _ in self._pending)
+        self._pending = []
+        if failed:
+            self._record._part(_on_device.GOES, _on_device.GOES + 1).fill(1.0)
+            raise Failure(step, float(record[_on_device.FAILED_LOSS]))
+        sums: dict[str, list[float]] = {}
+        if self._samples:
+            sums["loss"] = [float(record[_on_device.TOTAL]), self._samples]
+            for i, metric in enumerate(self._trainer.metrics):
+                sums[metric.name] = [float(record[_on_device.COUNTS + i]), self._totals[i]]
+        return sums, float(record[_on_device.LOSS])
+
+    def _launch(self, inputs: list[Tensor], step: int) -> None:
+        if self.plainly:
+            self._work(inputs, step)
+            return
+        key = tuple(tuple(array.shape) for array in inputs)
+        entry = self._graphs.get(key)
+        if entry is None:
+            while len(self._graphs) >= MOST_GRAPHS:
+                self._graphs.popitem(last=False)
+            self._graphs[key] = _Recorded()
+            self._work(inputs, self._step)
+            return
+        self._graphs.move_to_end(key)
+        if not entry.is_traced:
+            entry.graph.trace_begin()
+            try:
+                self._work(inputs, self._step)
+                self._trainer.model.release()
+            finally:
+                entry.graph.trace_end()
+            entry.is_traced = True
+            return
+        if not entry.graph.is_captured:
+            self._capture(entry, inputs)
+            if self.plainly:
+                self._work(inputs, step)
+                return
+        for mine, new in zip(entry.inputs, inputs, strict=True):
+            mine.assign(new)
+        entry.graph.launch()
+        if self._training:
+            self._trainer.model._gradients = entry.gradients
+
+    def _capture(self, entry: _Recorded, inputs: list[Tensor]) -> None:
+        entry.inputs = [array.copy() for array in inputs]
+        model = self._trainer.model
+        model.release()
+        entry.graph.capture_begin()
+        try:
+            self._work(entry.inputs, self._step)
+            entry.gradients = model._gradients if self._training else None
+            entry.graph.capture_end()
+        except (RuntimeError, NotImplementedError) as error:
+            entry.graph.abandon()
+            model.release()
+            self._graphs.clear()
+            self.plainly = f"a step could not be recorded: {error}"
+
+    def _work(self, inputs: Sequence[Tensor], step: Any) -> None:
+        """Give the GPU the work of one batch: the same for all of a shape."""
+        trainer = self._trainer
+        model, drop = trainer.model, trainer._drop_activation
+        x, target, *labels = inputs
+        outputs = model(x, training=self._training, step=step, logits=drop)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        sums, divisors, factors, gradients = [], [], [], []
+        for index, output in enumerate(outputs if self._training else outputs[:1]):
+            total, divisor, gradient = trainer.loss.sum_on_gpu(output, target)
+            factor = 1.0
+            if index:
+                factor = trainer.auxiliary_weight
+                gradient = ops.scale(gradient, factor)
+            sums.append(total)
+            divisors.append(divisor)
+            factors.append(factor)
+            gradients.append(gradient)
+        counts = [
+            metric.count_on_gpu(outputs[0], truth, logits=trainer._logits)
+            for metric, truth in zip(trainer.metrics, labels, strict=True)
+        ]
+        samples = int(x.shape[0])
+        if not self._training:
+            model.release()
+            _on_device.end_batch(
+                self._record, sums, divisors, factors, counts, None, 0.0, samples, False
+            )
+            return
+        model.backward(gradients, input_gradient=False, from_logits=drop)
+        found = model.gradients()
+        parameters = model.trainable_parameters()
+        squares = None
+        l2 = trainer.l2.l2
+        weights = [name for name, p in parameters.items() if p.ndim >= 2] if l2 else []
+        if weights:
+            squares = _on_device.add_penalty(
+                [parameters[name] for name in weights], [found[name] for name in weights], l2
+            )
+        _on_device.end_batch(
+            self._record, sums, divisors, factors, counts, squares, l2, samples, True
+        )
+        trainer.optimizer._update_all(
+            list(parameters.values()),
+            [found[name] for name in parameters],
+            trainer.optimizer.slots_of(parameters),
+            0.0,
+            self._live,
+        )

@@ -1,0 +1,74 @@
+"""Products on tensor cores against float64, within bounds that follow from their arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import sixloop
+from comparators import assert_same_bits, assert_within
+from sixloop import ops
+
+KINDS = ("bfloat16", "tf32")
+
+# Explicit bits of mantissa that a factor keeps of float32's 23.
+_KEPT = {"bfloat16": 7, "tf32": 10}
+
+
+def factors(rng: np.random.Generator, shape: Any, kind: str) -> Any:
+    """Normal numbers that the kind has exactly, as float32: their products are exact there."""
+    return cut(rng.normal(size=shape).astype(np.float32), kind)
+
+
+def cut(x: Any, kind: str) -> Any:
+    mask = np.uint32(0xFFFFFFFF << (23 - _KEPT[kind]) & 0xFFFFFFFF)
+    return (x.view(np.uint32) & mask).view(np.float32)
+
+
+def to_gpu(x: Any, kind: str) -> Any:
+    x = sixloop.Tensor(x).to("cuda")
+    return ops.cast(x, "bfloat16") if kind == "bfloat16" else x
+
+
+def options(kind: str) -> dict[str, Any]:
+    return {"precision": "tf32"} if kind == "tf32" else {}
+
+
+def as_float32(y: Any, kind: str) -> Any:
+    assert isinstance(y, sixloop.Tensor)
+    assert y.device == "cuda"
+    if kind == "bfloat16":
+        y = ops.cast(y, "float32")
+    return y.numpy()
+
+
+def bound(kind: str, terms: int, magnitude: Any, expected: Any) -> Any:
+    """Allowed error of sums of so many exact products, whose absolute values sum to magnitude.
+
+    The tensor core cuts where other units round: an addition errs by 2^-23 of a partial sum, which
+    magnitude bounds. The sum of a bias is one term more. The result is then rounded once.
+    """
+    error = (terms + 1) * 2.0**-23 * magnitude
+    if kind == "bfloat16":
+        error = error + 2.0**-8 * (np.abs(expected) + error)
+    return error
+
+
+def check(
+    kind: str, run: Any, arrays: Any, reference: Any, terms: int, bias: Any = None, **params: Any
+) -> None:
+    """Calls run and reference with the arrays, and reference with their absolute values.
+
+    Two runs must have the same bits.
+    """
+    on_gpu = [to_gpu(x, kind) for x in arrays]
+    if bias is not None:
+        on_gpu.append(sixloop.Tensor(bias).to("cuda"))
+        arrays = [*arrays, bias]
+    got = as_float32(run(*on_gpu, **params, **options(kind)), kind)
+    assert_same_bits(as_float32(run(*on_gpu, **params, **options(kind)), kind), got, "again: ")
+    expected = reference(*arrays, **params)
+    params.pop("activation", None)  # whose slope is at most 1
+    magnitude = reference(*map(np.abs, arrays), **params)
+    assert_within(got, expected, bound(kind, terms, magnitude, expected), np.float32)
