@@ -27,8 +27,55 @@ bool is_dense_product(const Conv2dParams& p) {
          w.pad_left == 0 && w.pad_right == 0;
 }
 
+constexpr int kThreads = 256;
+
+// Rows of `length` elements become rows of `padded`, a multiple of a chunk, zeros behind. A thread has a chunk.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    pad_rows_kernel(const T* from, int64_t rows, int64_t length, int64_t padded, T* to) {
+  constexpr int W = Pack<T>::N;
+  const int64_t id = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t row = id / (padded / W), i = id % (padded / W) * W;
+  if (row >= rows) return;
+  Pack<T> pack;
+#pragma unroll
+  for (int j = 0; j < W; ++j) pack.v[j] = i + j < length ? from[row * length + i + j] : T{};
+  store_pack(pack, to + row * padded + i);
+}
+// The other way.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    crop_rows_kernel(const T* from, int64_t rows, int64_t length, int64_t padded, T* to) {
+  const int64_t id = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (id < rows * length) to[id] = from[id / length * padded + id % length];
+}
+
+template <class T>
+Tensor padded_rows(const T* from, int64_t rows, int64_t length, int64_t padded) {
+  const Tensor to = Tensor::empty({rows, padded}, DTypeOf<T>::value, Device::cuda);
+  const auto blocks = static_cast<unsigned>(ceil_div(to.size(), int64_t{kThreads} * Pack<T>::N));
+  SIXLOOP_LAUNCH(pad_rows_kernel<T>, blocks, kThreads, 0, current_stream(), from, rows, length, padded, to.data<T>());
+  return to;
+}
+
+// Input channels that are not whole chunks of 16 bytes take the slowest loads, one element each. A copy with channels
+// of zeros costs a pass over the input instead; one or two channels, with which most of a chunk would be zeros, go
+// without.
+template <class T>
+int64_t padded_channels(const Conv2dParams& p) {
+  constexpr int64_t kChunk = Pack<T>::N, kFewest = 3;
+  return p.groups == 1 && p.c >= kFewest ? ceil_div(p.c, kChunk) * kChunk : p.c;
+}
+
 template <class T>
 void forward(const Conv2dParams& p, const T* x, const T* w, const Tensor* bias, bool relu, const Tensor& y) {
+  if (const int64_t c = padded_channels<T>(p); c != p.c) {
+    Conv2dParams wide = p;
+    wide.c = c;
+    const Tensor wide_x = padded_rows(x, p.n * p.h * p.w, p.c, c);
+    const Tensor wide_w = padded_rows(w, p.window.kh * p.window.kw, p.c * p.o, c * p.o);
+    return forward<T>(wide, wide_x.data<T>(), wide_w.data<T>(), bias, relu, y);
+  }
   const int64_t pixels = p.n * p.oh * p.ow, columns = p.o / p.groups;
   const Windows<T> windows = windows_of(p, x);
   if (without_tensor_cores(p, p.o, windows, pixels)) {
@@ -105,6 +152,17 @@ void grad_input(const Conv2dParams& p, const T* dy, const T* w, const Tensor& dx
 
 template <class T>
 void grad_weight(const Conv2dParams& p, const T* x, const T* dy, const Tensor& dw) {
+  if (const int64_t c = padded_channels<T>(p); c != p.c) {
+    Conv2dParams wide = p;
+    wide.c = c;
+    const int64_t taps = p.window.kh * p.window.kw;
+    const Tensor wide_x = padded_rows(x, p.n * p.h * p.w, p.c, c);
+    const Tensor wide_dw = Tensor::empty({taps, c * p.o}, dw.dtype(), Device::cuda);
+    grad_weight<T>(wide, wide_x.data<T>(), dy, wide_dw);
+    SIXLOOP_LAUNCH(crop_rows_kernel<T>, static_cast<unsigned>(ceil_div(dw.size(), kThreads)), kThreads, 0,
+                   current_stream(), static_cast<const T*>(wide_dw.data<T>()), taps, p.c * p.o, c * p.o, dw.data<T>());
+    return;
+  }
   const int64_t pixels = p.n * p.oh * p.ow, columns = p.o / p.groups;
   const Windows<T> windows = windows_of(p, x);
   const ProductSizes g{windows.steps(), columns, pixels, p.groups};

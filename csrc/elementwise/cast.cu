@@ -87,4 +87,6 @@ void cast(const std::vector<Tensor>& xs, const std::vector<Tensor>& ys) {
   }
 }
 
+void cast(const Tensor& x, const Tensor& y) { cast(std::vector<Tensor>{x}, std::vector<Tensor>{y}); }
+
 }  // namespace sixloop::cuda

@@ -14,6 +14,7 @@ void bias_add(const Tensor& x, const Tensor& b, Activation activation, const Ten
 void scale(const Tensor& x, double s, const Tensor& y);
 // ys[i] = xs[i], rounded to its dtype; one launch for up to 64 arrays of each pair of dtypes.
 void cast(const std::vector<Tensor>& xs, const std::vector<Tensor>& ys);
+void cast(const Tensor& x, const Tensor& y);
 void activate(const Tensor& x, Activation activation, double alpha, const Tensor& y);  // y may be x
 void activate_grad(const Tensor& dy, const Tensor& x, Activation activation, double alpha, const Tensor& dx);
 void activate_grad_of(const Tensor& dy, const Tensor& y, Activation activation, const Tensor& dz);

@@ -318,7 +318,11 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         pack.v[x] = value.v;
       }
       if (sink.packs && j + Pack<T>::N <= live) {
-        store_whole_pack(pack, to + j);
+        if constexpr (Tile::QM * Tile::QN < 4) {
+          store_whole_pack(pack, to + j);
+        } else {  // which has all registers already, and whose stores nvcc leaves whole
+          store_pack(pack, to + j);
+        }
       } else {
 #pragma unroll
         for (int x = 0; x < Pack<T>::N; ++x) {

@@ -8,6 +8,8 @@ second too while its allocations are noted, the third is recorded. All have the 
 
 from __future__ import annotations
 
+import gc
+import operator
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -102,6 +104,7 @@ class Batches:
         self._step = self._record._part(_on_device.STEP, _on_device.STEP + 1)
         self._graphs: OrderedDict[tuple[tuple[int, ...], ...], _Recorded] = OrderedDict()
         self._addresses: tuple[int, ...] = ()
+        self._rounded: list[Tensor] = []
         # Since the last look at the record: step, samples and predictions of each batch.
         self._pending: list[tuple[int, int, list[int]]] = []
         self._samples = 0
@@ -133,13 +136,19 @@ class Batches:
             self._graphs.clear()
             return
         arrays = list(trainer.model.parameters().values())
+        rounded: list[Tensor] = []
+        if trainer.model.precision == "bf16":
+            trainer.model._round_weights()
+            rounded = [copy for _, copy in trainer.model._rounded.values()]
         if self._training:
             trainable = trainer.model.trainable_parameters()
             arrays += [slot for slots in trainer.optimizer.slots_of(trainable) for slot in slots]
         addresses = tuple(t.__cuda_array_interface__["data"][0] for t in arrays)
-        if addresses != self._addresses:
+        same = len(rounded) == len(self._rounded) and all(map(operator.is_, rounded, self._rounded))
+        if addresses != self._addresses or not same:
             self._graphs.clear()
             self._addresses = addresses
+            self._rounded = rounded
 
     @property
     def is_pending(self) -> bool:
@@ -234,16 +243,24 @@ class Batches:
         entry.inputs = [array.copy() for array in inputs]
         model = self._trainer.model
         model.release()
-        entry.graph.capture_begin()
+        # Another Trainer's graphs wait for the GPU when they are collected, which must not be here.
+        collects = gc.isenabled()
+        gc.disable()
         try:
+            entry.graph.capture_begin()
             self._work(entry.inputs, self._step)
             entry.gradients = model._gradients if self._training else None
             entry.graph.capture_end()
-        except (RuntimeError, NotImplementedError) as error:
+        except BaseException as error:
             entry.graph.abandon()
             model.release()
             self._graphs.clear()
+            if not isinstance(error, (RuntimeError, NotImplementedError, MemoryError)):
+                raise
             self.plainly = f"a step could not be recorded: {error}"
+        finally:
+            if collects:
+                gc.enable()
 
     def _work(self, inputs: Sequence[Tensor], step: Any) -> None:
         """Give the GPU the work of one batch: the same for all of a shape."""

@@ -110,9 +110,14 @@ def _train(options: argparse.Namespace) -> int:
     out = Path(run["out"])
     callbacks = [ModelCheckpoint(out, best=False), CSVLogger(out / "history.csv")]
     trainer = (
-        sixloop.Trainer.resume(out / "last", callbacks=callbacks, device=options.device)
+        sixloop.Trainer.resume(
+            out / "last",
+            callbacks=callbacks,
+            device=options.device,
+            precision=options.precision,
+        )
         if options.resume is not None
-        else _new_trainer(run, train, callbacks, options.device)
+        else _new_trainer(run, train, callbacks, options.device, options.precision or "fp32")
     )
     model = trainer.model
     run["classes"] = list(train.classes)
@@ -170,7 +175,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.model} does not say what it was trained on; give --data")
     _, held_out = data.load(name, root=options.data_dir or run.get("data_dir"))
     _check_fit(model, held_out, name)
-    trainer = sixloop.Trainer(model, optimizer="sgd", device=options.device)
+    trainer = sixloop.Trainer(
+        model, optimizer="sgd", device=options.device, precision=options.precision or "fp32"
+    )
     figures = trainer.evaluate(held_out, batch_size=options.batch_size)
     scores = trainer.predict(held_out, batch_size=options.batch_size)
     matrix = inspect.confusion_matrix(held_out.y, np.argmax(scores, axis=-1), scores.shape[-1])
@@ -388,7 +395,11 @@ def _resumed_run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _new_trainer(
-    run: dict[str, Any], train: ArrayDataset, callbacks: Sequence[Any], device: str
+    run: dict[str, Any],
+    train: ArrayDataset,
+    callbacks: Sequence[Any],
+    device: str,
+    precision: str,
 ) -> Trainer:
     from sixloop import Trainer, models, optim, schedules
 
@@ -409,6 +420,7 @@ def _new_trainer(
             schedules.Cosine(run["lr"], steps=max(1, steps - warmup)), steps=warmup
         ),
         device=device,
+        precision=precision,
         seed=run["seed"],
     )
 
@@ -773,6 +785,12 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         default="auto",
         help="where to compute, with the same bits; default: auto, the GPU where there is one",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "tf32", "bf16"),
+        help="on the GPU: tf32 and bf16 use tensor cores and round more; default: fp32, and with "
+        "--resume that of the run",
     )
 
 

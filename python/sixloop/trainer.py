@@ -19,7 +19,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,20 +30,26 @@ from sixloop import (
     _registry,
     checkpoint,
     losses,
-    metrics,
     ops,
     optim,
     schedules,
 )
-from sixloop._arrays import check_device, to_device, to_numpy
+from sixloop._arrays import to_device, to_numpy
+from sixloop._training_setup import (
+    again,
+    check_callbacks,
+    check_count,
+    choose_device,
+    find_metrics,
+    output_form,
+)
+from sixloop._training_state import STATE, History, Run
 from sixloop.callbacks import Callback, Progress
 
 if TYPE_CHECKING:
     from sixloop.nn import Layer, Model
 
 __all__ = ["History", "NonFiniteLossError", "Trainer"]
-
-DEVICES = ("auto", "cpu", "cuda")
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -61,41 +66,6 @@ class NonFiniteLossError(FloatingPointError):
         self.epoch = epoch
         self.step = step
         self.layer = layer
-
-
-@dataclass
-class History:
-    """The figures of every complete epoch.
-
-    Attributes:
-        history: lists by name ("loss", the metrics, the same with "val_" in front), one entry an
-            epoch, NaN where an epoch has no such figure. The training figures are means over the
-            epoch while the weights changed, and "loss" has the L2 penalty and the losses of
-            auxiliary outputs in it; the validation figures are of the weights at the end of the
-            epoch, and have not.
-        epochs: their numbers, counted from 1.
-    """
-
-    history: dict[str, list[float]] = field(default_factory=dict)
-    epochs: list[int] = field(default_factory=list)
-
-    def append(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Add the figures of one epoch."""
-        for name in logs:
-            self.history.setdefault(name, [math.nan] * len(self.epochs))
-        for name, values in self.history.items():
-            values.append(logs.get(name, math.nan))
-        self.epochs.append(epoch)
-
-
-@dataclass
-class _Run:
-    """What one `fit` was asked for: a resumed one must be asked for the same."""
-
-    first_epoch: int
-    samples: int
-    batch_size: int
-    shuffle: bool
 
 
 class Trainer:
@@ -126,6 +96,9 @@ class Trainer:
         seed: of initialisation, shuffling, dropout and augmentation (default 0).
         auxiliary_weight: factor of the losses of the outputs after the first (default 0.3, that of
             the paper).
+        precision: on the GPU, "fp32" (default), "tf32" or "bf16", as `Model.to` has them; the
+            parameters, the optimizer's state, the loss and statistics stay float32 in all of them,
+            and so a checkpoint goes on in any.
         graphs: on the GPU, record the step for each shape of batch that comes a third time, and
             launch it as one (default True); `execution` says what came of it. The bits are the
             same.
@@ -138,8 +111,9 @@ class Trainer:
         stop_reason: why the last `fit` ended before its last epoch; "" if it did not.
 
     Raises:
-        ValueError: unknown name of a loss, metric, optimizer or device (the message lists the valid
-            ones), or a last activation that the loss would misread.
+        ValueError: unknown name of a loss, metric, optimizer, device or precision (the message
+            lists the valid ones), a precision that the device or the model's dtype does not have,
+            or a last activation that the loss would misread.
         RuntimeError: "cuda" where there is no GPU to use; the message says why.
     """
 
@@ -156,16 +130,17 @@ class Trainer:
         device: str = "auto",
         seed: int = 0,
         auxiliary_weight: float = 0.3,
+        precision: str = "fp32",
         graphs: bool = True,
     ) -> None:
-        where = _device(device)
+        where = choose_device(device)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ValueError(f"[Trainer] seed must be an integer >= 0; got {seed!r}")
         self.model = model
         self.optimizer = optim.get(optimizer)
         self.loss = losses.get(loss)
-        self.metrics = _metrics(metrics, self.loss)
-        self.callbacks = _callbacks(callbacks)
+        self.metrics = find_metrics(metrics, self.loss)
+        self.callbacks = check_callbacks(callbacks)
         self.schedule = None if schedule is None else schedules.get(schedule)
         self.l2 = losses.L2Penalty(l2)
         self.device = where
@@ -181,7 +156,7 @@ class Trainer:
         self.history = History()
         self.stop_reason = ""
         self._sums: dict[str, list[float]] = {}
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._continuing = False
         self._interrupts = 0
         self._saves: list[str | os.PathLike[str]] = []
@@ -190,10 +165,10 @@ class Trainer:
         self._waits = ""
         self._train_data: Any = None  # of the running fit
 
-        self._logits, self._drop_activation = _output_form(model, self.loss)
+        self._logits, self._drop_activation = output_form(model, self.loss)
         if not model.is_built:
             model.build(seed=seed)
-        model.to(where)
+        model.to(where, precision=precision)
         if where == "cuda":
             self._waits = _device_training.why_not(self)
             if not self._waits:
@@ -268,8 +243,8 @@ class Trainer:
                 finite. The weights are those from before the step.
             ValueError, TypeError: data that do not fit, or arguments out of range.
         """
-        epochs = _check_count("epochs", epochs, 0)
-        batch_size = _check_count("batch_size", batch_size, 1)
+        epochs = check_count("epochs", epochs, 0)
+        batch_size = check_count("batch_size", batch_size, 1)
         if verbose not in (0, 1, 2):
             raise ValueError(f"[Trainer.fit] verbose must be 0, 1 or 2; got {verbose!r}")
         train = self._data_set("fit", data)
@@ -300,8 +275,8 @@ class Trainer:
         if run is None or not resume:
             self.batch = 0
             self._sums = {}
-            run = self._run = _Run(self.epoch, samples, batch_size, shuffle)
-        asked = _Run(run.first_epoch, samples, batch_size, shuffle)
+            run = self._run = Run(self.epoch, samples, batch_size, shuffle)
+        asked = Run(run.first_epoch, samples, batch_size, shuffle)
         if self.batch and asked != run:
             raise ValueError(
                 f"[Trainer.fit] the run to go on with stopped in epoch {self.epoch + 1} after "
@@ -530,7 +505,7 @@ class Trainer:
             data: a pair of arrays (x (N, ...), y (N, ...)) or a data set.
             batch_size: samples that go through the model at once, >= 1 (default 256).
         """
-        batch_size = _check_count("batch_size", batch_size, 1)
+        batch_size = check_count("batch_size", batch_size, 1)
         return self._evaluate(self._data_set("evaluate", data), batch_size)
 
     def _evaluate(
@@ -574,7 +549,7 @@ class Trainer:
         Returns:
             Array (N, ...) of the model's dtype.
         """
-        batch_size = _check_count("batch_size", batch_size, 1)
+        batch_size = check_count("batch_size", batch_size, 1)
         dtype = np.dtype(self.model.dtype)
         if not hasattr(x, "batches"):
             from sixloop.data import ArrayDataset
@@ -613,6 +588,7 @@ class Trainer:
             "auxiliary_weight": self.auxiliary_weight,
             # Wherever this run was: its bits do not depend on it, nor whether it can go on here.
             "device": "auto",
+            "precision": self.model.precision,
             "seed": self.seed,
             "step": self.step,
             "epoch": self.epoch,
@@ -637,6 +613,7 @@ class Trainer:
         schedule: Callable[[int], float] | None = None,
         custom_layers: Iterable[type[Layer]] = (),
         device: str | None = None,
+        precision: str | None = None,
         graphs: bool = True,
     ) -> Trainer:
         """Return the trainer that was saved at `path`, to go on with `fit` on the same data.
@@ -651,6 +628,8 @@ class Trainer:
             schedule: needed if it was a function of your own.
             custom_layers: classes of your own layers that the model contains.
             device: "cpu", "cuda" or "auto", whatever it was before; default "auto".
+            precision: as in the constructor; default that of the saved run where the device is the
+                GPU, else "fp32".
             graphs: as in the constructor.
 
         Raises:
@@ -661,7 +640,7 @@ class Trainer:
 
         found = checkpoint.read(path)
         state = found.state
-        for name, is_valid in _STATE.items():
+        for name, is_valid in STATE.items():
             if not is_valid(state.get(name)):
                 raise checkpoint.CheckpointError(
                     f"[Trainer.resume] the state in {found.path} is not a trainer's: "
@@ -673,17 +652,20 @@ class Trainer:
                 f"history differ in length"
             )
         if metrics is None:
-            metrics = [_again("metrics", saved, None) for saved in state["metrics"]]
+            metrics = [again("metrics", saved, None) for saved in state["metrics"]]
         weight = state.get("auxiliary_weight")
+        where = choose_device(device or state["device"])
+        saved_precision = (state.get("precision") or "fp32") if where == "cuda" else "fp32"
         trainer = cls(
             load(found.path, custom_layers),
-            _again("optimizer", state["optimizer"], optimizer),
-            _again("loss", state["loss"], loss),
+            again("optimizer", state["optimizer"], optimizer),
+            again("loss", state["loss"], loss),
             metrics,
             callbacks,
-            _again("schedule", state["schedule"], schedule),
+            again("schedule", state["schedule"], schedule),
             l2=state["l2"],
-            device=device or state["device"],
+            device=where,
+            precision=precision or saved_precision,
             seed=state["seed"],
             auxiliary_weight=0.3 if weight is None else weight,
             graphs=graphs,
@@ -694,7 +676,7 @@ class Trainer:
         trainer.batch = state["batch"]
         trainer._sums = state["sums"]
         trainer.history = History(state["history"], state["epochs"])
-        trainer._run = None if state["run"] is None else _Run(**state["run"])
+        trainer._run = None if state["run"] is None else Run(**state["run"])
         trainer._load_callbacks(state["callbacks"], found.callbacks)
         return trainer
 
@@ -780,138 +762,12 @@ _HOOKS = (
 )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _are_numbers(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)
-
-
-def _is_run(value: object) -> bool:
-    return value is None or (
-        isinstance(value, dict)
-        and value.keys() == _Run.__dataclass_fields__.keys()
-        and all(_is_count(value[name]) for name in ("first_epoch", "samples", "batch_size"))
-    )
-
-
-# What a checkpoint must say of a trainer.
-_STATE: dict[str, Callable[[Any], bool]] = {
-    "optimizer": lambda value: isinstance(value, dict),
-    "loss": lambda value: isinstance(value, dict),
-    "metrics": lambda value: isinstance(value, list),
-    "schedule": lambda value: value is None or isinstance(value, dict),
-    "l2": lambda value: isinstance(value, float),
-    # 0.1 wrote none: its trainer took models with one output alone.
-    "auxiliary_weight": lambda value: value is None or isinstance(value, float),
-    "device": lambda value: isinstance(value, str),
-    "seed": _is_count,
-    "step": _is_count,
-    "epoch": _is_count,
-    "batch": _is_count,
-    "sums": lambda value: (
-        isinstance(value, dict)
-        and all(_are_numbers(pair) and len(pair) == 2 for pair in value.values())
-    ),
-    "history": lambda value: isinstance(value, dict) and all(map(_are_numbers, value.values())),
-    "epochs": lambda value: isinstance(value, list) and all(map(_is_count, value)),
-    "run": _is_run,
-    "callbacks": lambda value: (
-        isinstance(value, list)
-        and all(isinstance(entry, dict) and entry.keys() == {"type", "state"} for entry in value)
-    ),
-}
-
-
-def _device(name: str) -> str:
-    """Returns where to train."""
-    if name == "auto":
-        from sixloop import cuda
-
-        return "cuda" if cuda.is_available() else "cpu"
-    if name not in DEVICES:
-        raise ValueError(f"[Trainer] unknown device {name!r}; valid devices: {', '.join(DEVICES)}")
-    check_device("Trainer", name)
-    return name
-
-
 def _overrides(callback: Callback, hook: str) -> bool:
     return getattr(type(callback), hook) is not getattr(Callback, hook)
 
 
-def _callbacks(given: Sequence[Callback]) -> list[Callback]:
-    for callback in given:
-        if not isinstance(callback, Callback):
-            raise TypeError(
-                f"[Trainer] expected sixloop.callbacks.Callback objects; got {callback!r}"
-            )
-    return list(given)
-
-
-def _metrics(given: Sequence[Any], loss: losses.Loss) -> list[metrics.Metric]:
-    if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
-        raise TypeError(f"[Trainer] metrics must be a list; got {given!r}")
-    found: list[metrics.Metric] = []
-    binary = getattr(loss, "final_activation", None) == "sigmoid"
-    for spec in given:
-        if binary and spec in ("accuracy", {"name": "accuracy"}):
-            found.append(metrics.AccuracyOfBinary())
-        else:
-            found.append(metrics.get(spec))
-    names = ["loss", *(metric.name for metric in found)]
-    if len(set(names)) != len(names):
-        raise ValueError(f"[Trainer] metrics need different names; got {names[1:]}")
-    return found
-
-
-def _output_form(model: Model, loss: losses.Loss) -> tuple[bool, bool]:
-    """Return whether the loss sees logits, and whether an activation is left out for that."""
-    if len(model.inputs) != 1:
-        raise ValueError(
-            f"[Trainer] expected a model with one input; {model.name!r} has {len(model.inputs)}"
-        )
-    if len(set(model.output_shapes)) != 1:
-        raise ValueError(
-            f"[Trainer] expected outputs of one shape, the first and its auxiliary ones; "
-            f"{model.name!r} has {', '.join(map(_checks.show, model.output_shapes))}"
-        )
-    wanted = getattr(loss, "final_activation", None)
-    last = model.final_activation
-    if len(model.outputs) > 1 and not model.ends_alike:
-        raise ValueError(
-            f"[Trainer] expected outputs that no layer reads and that end in the same activation; "
-            f"those of {model.name!r} differ"
-        )
-    if last in getattr(loss, "refused_activations", ()):
-        fitting = f"{wanted!r} or none" if wanted else "none"
-        raise ValueError(
-            f"[Trainer] the loss {loss.name!r} does not go with the last activation {last!r} of "
-            f"model {model.name!r}: expected {fitting}"
-        )
-    return wanted is not None, wanted is not None and last == wanted
-
-
-def _again(kind: str, saved: Any, given: Any) -> Any:
-    """Return what was given again, otherwise the saved configuration."""
-    if given is not None:
-        return given
-    if isinstance(saved, Mapping) and "custom" in saved:
-        raise ValueError(
-            f"[Trainer.resume] {kind}: {saved['custom']!r} is a function of your own; "
-            f"give it again as {kind}="
-        )
-    return saved
-
-
 def _first(outputs: Any) -> Any:
     return outputs[0] if isinstance(outputs, list) else outputs
-
-
-def _check_count(argument: str, value: int, low: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise ValueError(f"[Trainer] {argument} must be an integer >= {low}; got {value!r}")
-    return int(value)
 
 
 def _count(sums: dict[str, list[float]], name: str, value: float, number: int) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import reference
 import sixloop
 from comparators import assert_same_bits
-from on_cuda import EMULATOR, to_cuda
+from on_cuda import EMULATOR, Unaligned, to_cuda
 from on_tensor_cores import KINDS, as_float32, check, factors, options, to_gpu
 from shapes import CONVS, LARGE_CONVS, Conv
 from sixloop import ops
@@ -155,6 +155,25 @@ def test_a_sample_does_not_depend_on_its_batch(rng, kind):
     whole = as_float32(ops.conv2d_grad_input(dy, w, case.x, **params), kind)
     one = ops.conv2d_grad_input(first[1], w, (1, *case.x[1:]), **params)
     assert_same_bits(as_float32(one, kind), whole[:1])
+
+
+@every_kind
+@pytest.mark.parametrize("groups", [1, 2, 16])
+def test_memory_that_begins_anywhere(rng, groups, kind):
+    """Another library's array may begin at any element."""
+    case = Conv("", (2, 6, 7, 32), (3, 2), 32, padding=1, strides=(2, 1), groups=groups)
+    params = {**case.params, **options(kind)}
+    arrays = [factors(rng, shape, kind) for shape in (case.x, case.w, case.y)]
+
+    def passes(x, w, dy):
+        yield ops.conv2d(x, w, **params)
+        yield ops.conv2d_grad_input(dy, w, case.x, **params)
+        yield ops.conv2d_grad_weight(x, dy, case.w, **params)
+
+    expected = [as_float32(y, kind) for y in passes(*(to_gpu(x, kind) for x in arrays))]
+    elsewhere = [Unaligned(x, bfloat16=kind == "bfloat16") for x in arrays]
+    for got, bits in zip(passes(*elsewhere), expected, strict=True):
+        assert_same_bits(as_float32(got, kind), bits)
 
 
 @every_kind

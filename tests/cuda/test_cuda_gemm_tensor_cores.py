@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import reference
 import sixloop
 from comparators import assert_same_bits, assert_within
-from on_cuda import to_cuda
+from on_cuda import Unaligned, to_cuda
 from on_tensor_cores import KINDS, as_float32, bound, check, cut, factors, options, to_gpu
 from sixloop import ops
 
@@ -83,17 +83,17 @@ def test_bias_and_activation(rng, k, activation, bias_kind, kind):
 
 
 @every_kind
-def test_memory_that_begins_anywhere(rng, kind):
+@every_transposition
+def test_memory_that_begins_anywhere(rng, transpose_a, transpose_b, kind):
     """Another library's array may begin at any element."""
-    rows, columns, steps = 24, 32, 40
-    a, b = matrices(rng, rows, columns, steps, kind, False, False)
-    whole = to_gpu(np.concatenate([[0.0], a.reshape(-1), [0.0] * 39]).astype("float32"), kind)
-    view = ops.split(whole, [1, a.size, 39], axis=0)[1]
-    got = ops.gemm(view.reshape(a.shape), to_gpu(b, kind), **options(kind))
-    assert_same_bits(
-        as_float32(got, kind),
-        as_float32(ops.gemm(to_gpu(a, kind), to_gpu(b, kind), **options(kind)), kind),
-    )
+    params = {"transpose_a": transpose_a, "transpose_b": transpose_b, **options(kind)}
+    a, b = matrices(rng, 24, 32, 40, kind, transpose_a, transpose_b)
+    aligned = [to_gpu(x, kind) for x in (a, b)]
+    elsewhere = [Unaligned(x, bfloat16=kind == "bfloat16") for x in (a, b)]
+    expected = as_float32(ops.gemm(*aligned, **params), kind)
+    for left in (aligned[0], elsewhere[0]):
+        for right in (aligned[1], elsewhere[1]):
+            assert_same_bits(as_float32(ops.gemm(left, right, **params), kind), expected)
 
 
 @every_kind

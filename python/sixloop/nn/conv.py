@@ -144,7 +144,7 @@ class Conv2D(Layer):
         (x,) = inputs
         z = ops.conv2d(
             x,
-            self._parameters["weight"],
+            ctx.weight(self._parameters["weight"]),
             self._parameters.get("bias"),
             strides=self.strides,
             padding=self.padding,
@@ -152,7 +152,7 @@ class Conv2D(Layer):
             groups=self.groups,
             activation=_epilogue.fused(self.activation, ctx),
             algorithm=self.algorithm,
-            precision=self.precision,
+            precision=ctx.products(self.precision),
         )
         if ctx.saving:
             ctx.saved = x
@@ -177,21 +177,21 @@ class Conv2D(Layer):
                 dilation=self.dilation,
                 groups=self.groups,
                 algorithm=self.algorithm,
-                precision=self.precision,
+                precision=ctx.products(self.precision),
             ),
         )
         if not ctx.needs[0]:
             return (None,)
         dx = ops.conv2d_grad_input(
             dz,
-            weight,
+            ctx.weight(weight),
             x.shape,
             strides=self.strides,
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
             algorithm=self.algorithm,
-            precision=self.precision,
+            precision=ctx.products(self.precision),
         )
         return (dx,)
 

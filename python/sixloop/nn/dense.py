@@ -84,10 +84,10 @@ class Dense(Layer):
         (x,) = inputs
         z = ops.gemm(
             x,
-            self._parameters["weight"],
+            ctx.weight(self._parameters["weight"]),
             self._parameters.get("bias"),
             activation=_epilogue.fused(self.activation, ctx),
-            precision=self.precision,
+            precision=ctx.products(self.precision),
         )
         if ctx.saving:
             ctx.saved = x
@@ -100,9 +100,10 @@ class Dense(Layer):
             ctx.add_gradient("bias", bias)
         else:
             dz = _epilogue.gradient(self.activation, ctx, dy)
-        weight_gradient = ops.gemm(x, dz, transpose_a=True, precision=self.precision)
-        ctx.add_gradient("weight", weight_gradient)
+        ctx.add_gradient(
+            "weight", ops.gemm(x, dz, transpose_a=True, precision=ctx.products(self.precision))
+        )
         if not ctx.needs[0]:
             return (None,)
-        weight = self._parameters["weight"]
-        return (ops.gemm(dz, weight, transpose_b=True, precision=self.precision),)
+        weight = ctx.weight(self._parameters["weight"])
+        return (ops.gemm(dz, weight, transpose_b=True, precision=ctx.products(self.precision)),)

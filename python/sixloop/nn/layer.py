@@ -90,15 +90,18 @@ class Context:
             ``step`` is a Tensor where the call is recorded: see ``Layer.is_recordable``.
         needs: for each input, whether backward must compute its gradient (set before backward).
         saved: whatever the layer keeps for backward.
+        precision: "fp32", "tf32" or "bf16": see ``weight`` and ``products()``.
         epilogue: what the gradient of ``activation=`` follows from.
     """
 
     __slots__ = (
         "_gradients",
         "_prefix",
+        "_rounded",
         "epilogue",
         "linear",
         "needs",
+        "precision",
         "purpose",
         "saved",
         "saving",
@@ -114,12 +117,16 @@ class Context:
         seed: int = 0,
         purpose: int = 0,
         step: int | Tensor = 0,
+        precision: str = "fp32",
+        rounded: Mapping[int, tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         self.saving = saving
         self.linear = linear
         self.seed = seed
         self.purpose = purpose
         self.step: int | Tensor = step
+        self.precision = precision
+        self._rounded = rounded or {}
         self.needs: tuple[bool, ...] = ()
         self.saved: Any = None
         self.epilogue: Any = None
@@ -132,8 +139,23 @@ class Context:
         self._prefix = prefix
         self.needs = needs
 
+    def weight(self, parameter: Tensor) -> Tensor:
+        """Returns the weight of a product: for "bf16" the model's copy in bfloat16."""
+        if self.precision != "bf16":
+            return parameter
+        found = self._rounded.get(id(parameter))
+        return ops.cast(parameter, "bfloat16") if found is None else found[1]
+
+    def products(self, own: ops.Precision) -> ops.Precision:
+        """Returns the precision of a layer's products: that of the call, else the layer's own."""
+        if self.precision == "fp32":
+            return own
+        return "tf32" if self.precision == "tf32" else "fp32"  # bfloat16 has but one
+
     def add_gradient(self, name: str, gradient: Tensor) -> None:
         """Adds one call's gradient of the parameter ``name``: calls of a shared layer add up."""
+        if self.precision == "bf16":
+            gradient = ops.cast(gradient, "float32")
         key = f"{self._prefix}.{name}"
         before = self._gradients.get(key)
         self._gradients[key] = gradient if before is None else ops.add(before, gradient)

@@ -14,6 +14,7 @@ import sixloop
 from sixloop import Tensor, _checks, initializers, ops
 from sixloop._arrays import check_device, device_of, share_memory, to_device, to_numpy
 from sixloop._checks import Shape, show
+from sixloop._on_device import declares
 from sixloop.nn.layer import (
     Context,
     Layer,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 LOGIT_ACTIVATIONS = ("softmax", "sigmoid")
 _FLOATS = ("float32", "float64")
+PRECISIONS = ("fp32", "tf32", "bf16")
 _DLPACK_CUDA = 2  # the number of CUDA among DLPack's devices
 
 Symbols = Symbol | list[Symbol] | tuple[Symbol, ...]
@@ -142,6 +144,9 @@ class Model:
         )
         self._dtype: str | None = None
         self._device = "cpu"  # of parameters to be, and of a model without any
+        self._precision = "fp32"
+        # Weights and their copies in bfloat16, by the identity of the weight.
+        self._rounded: dict[int, tuple[Tensor, Tensor]] = {}
         self._parameters: dict[str, Tensor] = {}
         self._trainable: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] | None = None
@@ -274,6 +279,8 @@ class Model:
             else dx
             for array, dx in zip(call.arrays, slots[: len(call.arrays)], strict=True)
         ]
+        if self.precision == "bf16":
+            result = [ops.cast(dx, "float32") for dx in result]
         _separate(result, gradients)
         if call.as_numpy:
             result = [to_numpy(dx) for dx in result]
@@ -365,34 +372,70 @@ class Model:
         there = {p.device for layer in self.layers for p in layer.parameters().values()}
         return "cuda" if "cuda" in there else self._device
 
-    def to(self, device: str) -> Model:
+    @property
+    def precision(self) -> str:
+        """How the model computes on the GPU: "fp32", "tf32" or "bf16"; see ``to``."""
+        return self._precision if self.device == "cuda" else "fp32"
+
+    def to(self, device: str, *, precision: str | None = None) -> Model:
         """Moves the model to a device, parameters and running statistics with it.
 
         The Tensors that ``parameters()`` returned move, too, and with them other models that share
         layers with this one; NumPy views of them from before do not. What the last call keeps, and
-        the gradients, are freed. Bits do not depend on the device.
+        the gradients, are freed. Bits do not depend on the device, unless ``precision`` says so.
 
         Args:
             device: "cpu" or "cuda".
+            precision: on the GPU, for parameters of float32: "fp32" has the CPU's bits; "tf32"
+                rounds the factors of products to 10 bits of mantissa, for tensor cores; with "bf16"
+                activations and their gradients are bfloat16, too, and products take weights
+                rounded to it, while parameters, their gradients, statistics and sums stay float32.
+                Inputs and outputs are float32. Default: what it was, "fp32" at first.
 
         Returns:
             The model itself.
 
         Raises:
-            ValueError: unknown device.
+            ValueError: unknown device or precision; one besides "fp32" on the CPU, for float64, or
+                "bf16" with a layer that does not declare ``is_recordable``.
             RuntimeError: there is no GPU to use; the message says why.
 
         Example:
             >>> model.to("cuda")(x)  # x is a NumPy array, and so is the result
         """
         check_device(self.name, device)
-        if device != self.device:
+        if precision is not None:
+            self._check_precision(device, precision)
+        if device != self.device or precision not in (None, self._precision):
             self.release()
+            self._rounded = {}
         self._device = device
+        self._precision = precision or self._precision
         for layer in self.layers:
             for parameter in layer.parameters().values():
                 parameter._move(device)
         return self
+
+    def _check_precision(self, device: str, precision: str) -> None:
+        _checks.choice(self.name, "precision", precision, PRECISIONS)
+        if precision == "fp32":
+            return
+        if device == "cpu":
+            raise ValueError(
+                f"[{self.name}] precision={precision!r} is for the GPU; got device='cpu', which "
+                f"computes in the precision of its parameters"
+            )
+        if self.dtype != "float32":
+            raise ValueError(
+                f"[{self.name}] precision={precision!r} is for parameters of float32; got a model "
+                f"of {self.dtype}"
+            )
+        for layer in self.layers:
+            if precision == "bf16" and not declares(layer, "is_recordable"):
+                raise ValueError(
+                    f"[{self.name}] precision='bf16' needs layers that take bfloat16 and declare "
+                    f"is_recordable; got {self.layer_name(layer)!r} ({type(layer).__name__})"
+                )
 
     def parameters(self) -> dict[str, Tensor]:
         """Returns all parameters by name ("conv2d_1.weight"), running statistics included.
@@ -677,10 +720,14 @@ class Model:
     def _forward(
         self, arrays: list[Array], *, training: bool, step: int, linear: bool, saving: bool
     ) -> tuple[list[Array], list[Context | None] | None]:
+        precision = self.precision
+        if precision == "bf16":
+            arrays = [ops.cast(array, "bfloat16") for array in arrays]
+            self._round_weights()
         slots: list[Any] = [*arrays, *[None] * len(self.steps)]
         tape: list[Context | None] | None = [] if saving else None
         inputs: list[Any] = []
-        ctx = Context(seed=self.seed, step=step)
+        ctx = Context(seed=self.seed, step=step, precision=precision, rounded=self._rounded)
         # Where nothing is kept for backward one context serves all calls.
         own_contexts = saving or linear
         for call in self.steps:
@@ -690,6 +737,8 @@ class Model:
                     linear=linear and call.output in self._heads,
                     seed=self.seed,
                     step=step,
+                    precision=precision,
+                    rounded=self._rounded,
                 )
             ctx.purpose = call.purpose
             inputs = [slots[i] for i in call.inputs]
@@ -699,6 +748,8 @@ class Model:
             if tape is not None:
                 tape.append(ctx)
         outputs = [slots[i] for i in self.output_slots]
+        if precision == "bf16":
+            return [ops.cast(y, "float32") for y in outputs], tape
         # The caller may write to what it gets, but not into the inputs or what a layer has saved.
         # A single output that its layer neither saved nor was given is nobody else's.
         if saving and (len(outputs) > 1 or ctx.epilogue is not None):
@@ -706,6 +757,15 @@ class Model:
         elif not self._makes_new_output:
             _separate(outputs, inputs if saving else arrays)
         return outputs, tape
+
+    def _round_weights(self) -> None:
+        """Brings the copies in bfloat16 up to date: one launch for up to 64 weights."""
+        weights = [p for p in self._trainable.values() if p.ndim >= 2]
+        if self._rounded.keys() != {id(p) for p in weights}:
+            self._rounded = {
+                id(p): (p, sixloop.empty(p.shape, "bfloat16", "cuda")) for p in weights
+            }
+        ops.cast_into(weights, [copy for _, copy in self._rounded.values()])
 
     def _embed(self, symbols: list[Symbol]) -> Any:
         """Calls the model's layers on other symbolic tensors."""
@@ -825,7 +885,8 @@ class Model:
                 )
             self._check_dtype(what, array)
             # A copy, where it is no Tensor: all gradients are then Tensors of our own.
-            gradients.append(to_device(array, self.device))
+            own = to_device(array, self.device)
+            gradients.append(ops.cast(own, "bfloat16") if self.precision == "bf16" else own)
         return gradients
 
     def _check_logits(self) -> None:
