@@ -103,7 +103,7 @@ def main() -> None:
     print("| --- | --: |", " | ".join("--:" for _ in files), "|")
     groups: list[dict[str, list[tuple[float, dict[str, Any]]]]] = []
     for file in files:
-        found = defaultdict(list)
+        found: dict[str, list[tuple[float, dict[str, Any]]]] = defaultdict(list)
         for row in json.loads(file.read_text(encoding="utf-8"))["rows"]:
             key = family(row)
             if key is not None:
