@@ -235,6 +235,18 @@ def test_nothing_to_compute(rng, kind):
     assert ops.conv2d_grad_input(dy, w, (0, 5, 6, 4), **params).shape == (0, 5, 6, 4)
     dw = as_float32(ops.conv2d_grad_weight(empty, dy, (3, 2, 4, 8), **params), kind)
     assert_same_bits(dw, np.zeros((3, 2, 4, 8), np.float32))
+    # Sums of no terms.
+    x, dy = (to_gpu(np.ones(shape, np.float32), kind) for shape in ((1, 4, 5, 0), (1, 2, 4, 0)))
+    wide, narrow = (
+        to_gpu(np.ones(shape, np.float32), kind) for shape in ((3, 2, 0, 8), (3, 2, 6, 0))
+    )
+    bias = factors(rng, 8, kind)
+    y = as_float32(ops.conv2d(x, wide, to_gpu(bias, kind), **params), kind)
+    assert_same_bits(y, np.broadcast_to(bias, (1, 2, 4, 8)))
+    dx = as_float32(ops.conv2d_grad_input(dy, narrow, (1, 4, 5, 6), **params), kind)
+    assert_same_bits(dx, np.zeros((1, 4, 5, 6), np.float32))
+    some = to_gpu(np.ones((1, 4, 5, 6), np.float32), kind)
+    assert ops.conv2d_grad_weight(some, dy, (3, 2, 6, 0), **params).shape == (3, 2, 6, 0)
 
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
