@@ -46,6 +46,10 @@ function(sixloop_cuda_sources target)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/*/*.cu)
   target_sources(${target} PRIVATE ${sources})
   target_compile_definitions(${target} PUBLIC SIXLOOP_HAS_CUDA)
+  # Whether kernels with Hopper's own instructions have been compiled.
+  if(SIXLOOP_WITH_CUDA STREQUAL "EMULATE" OR CMAKE_CUDA_ARCHITECTURES MATCHES "90a")
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/csrc/gemm/wgmma.cu PROPERTIES COMPILE_DEFINITIONS SIXLOOP_HAS_SM90A)
+  endif()
   if(SIXLOOP_WITH_CUDA STREQUAL "EMULATE")
     # `#pragma unroll` is nvcc's.
     set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-Wno-unknown-pragmas;-Wno-psabi")

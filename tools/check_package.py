@@ -16,6 +16,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+SDIST_EXCLUDED = (".ci/", "bench/results/")  # as in pyproject.toml
 WHEEL_LIMIT = 5_000_000  # bytes
 CUDA_WHEEL_LIMIT = 30_000_000  # of a wheel with machine code for GPUs
 SDIST_LIMIT = 2_000_000
@@ -50,12 +52,24 @@ def wheel_limit(path: Path) -> int:
 
 
 def check_sdist(path: Path) -> list[str]:
-    """Returns what is wrong with a source distribution."""
+    """Returns what is wrong with a source distribution: it is the tree, byte for byte."""
     with tarfile.open(path) as archive:
-        names = archive.getnames()
-    return [
-        f"{name} does not belong into it" for name in names if name.endswith((".so", ".o", ".whl"))
+        found = {}
+        for member in archive.getmembers():
+            if member.isfile() and (file := archive.extractfile(member)) is not None:
+                found[member.name.partition("/")[2]] = file.read()
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    tree = {name for name in listing.split("\0") if name and (ROOT / name).is_file()}
+    tree = {name for name in tree if not name.startswith(SDIST_EXCLUDED)}
+    wrong = [f"{name} is missing" for name in sorted(tree - found.keys())]
+    wrong += [
+        f"{name} does not belong into it" for name in sorted(found.keys() - tree - {"PKG-INFO"})
     ]
+    differ = (
+        name for name in sorted(tree & found.keys()) if found[name] != (ROOT / name).read_bytes()
+    )
+    return wrong + [f"{name} is not the tree's" for name in differ]
 
 
 def check_distribution(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 #include "cuda/graph.h"
 #include "cuda/runtime.h"
 #include "cuda/staging.h"
+#include "images/images.h"
 #include "loss/loss.h"
 
 namespace sixloop {
@@ -103,6 +104,12 @@ void bind_cuda(py::module_& m) {
                         const std::optional<Tensor>& squares, double l2, int64_t samples, bool stops) {
     Call::without_gil(
         [&] { end_batch(record, sums, divisors, factors, counts, squares ? &*squares : nullptr, l2, samples, stops); });
+  });
+  m.def("take_images", [](const Tensor& x, const Tensor& index, const Tensor& places, int64_t height, int64_t width,
+                          double scale, const std::optional<Tensor>& mean, const std::optional<Tensor>& std,
+                          const std::string& dtype) {
+    const DType kind = dtype == "float64" ? DType::float64 : DType::float32;
+    return Call::without_gil([&] { return take_images(x, index, places, height, width, scale, mean, std, kind); });
   });
 }
 

@@ -76,7 +76,8 @@ struct WindowOrigins {
   // Element e of window p.
   __device__ __forceinline__ const T* find(int p, const Windows<T, Index>& w, const Place& e, bool& present) const {
     const Index down = e.high * w.tap_h, right = e.middle * w.tap_w;
-    present = e.high < w.taps_h && w.inside(row[p] + down, column[p] + right);
+    const auto within = [](Index i, Index end) { return static_cast<uint32_t>(i) < static_cast<uint32_t>(end); };
+    present = (e.high < w.taps_h) & within(row[p] + down, w.h) & within(column[p] + right, w.w);
     return from[p] + (static_cast<int64_t>(down) * (w.w * w.c) + static_cast<int64_t>(right) * w.c + e.low);
   }
 };

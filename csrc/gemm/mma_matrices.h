@@ -50,8 +50,8 @@ MmaSink<Rows> mma_sink(const MmaResult& to, const Rows& rows) {
 void add_mma_parts(const float* sums, int64_t parts, const MmaResult& to);
 
 // Calls launch(sizes, sink) for the product as it was planned, and adds the parts.
-template <class Launch>
-void in_parts(ProductSizes g, const MmaPlan& plan, const MmaResult& to, const Launch& launch) {
+template <class Plan, class Launch>
+void in_parts(ProductSizes g, const Plan& plan, const MmaResult& to, const Launch& launch) {
   g.parts = plan.parts;
   g.part_k = plan.part_k;
   if (g.parts == 1) return launch(g, mma_sink(to, DenseRows{to.ld}));
@@ -62,6 +62,12 @@ void in_parts(ProductSizes g, const MmaPlan& plan, const MmaResult& to, const La
   launch(g, sink);
   add_mma_parts(sums.data<float>(), g.parts, to);
 }
+
+// Whether this GPU, and this build, has wgmma: Hopper's, 9.0, alone.
+bool has_wgmma();
+// C = A B + ... of bfloat16 by wgmma, which takes operands of whole chunks: gemm/wgmma_matrices.h.
+void wgmma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left, const MmaOperand<BFloat16>& right,
+                    const MmaResult& to, bool may_split);
 
 // Every tile is compiled in a file of its own. kAnyWidth: operands whose chunks may be copied in smaller pieces.
 template <class Shape, bool kAnyWidth>
@@ -74,6 +80,9 @@ void mma_matrices(const ProductSizes& g, const MmaOperand<T>& left, const MmaOpe
                   bool may_split) {
   using Smallest = Mma64x64<T>;
   const bool any = left.width != Smallest::kChunk || right.width != Smallest::kChunk;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (!any && g.k > 0 && has_wgmma()) return wgmma_matrices(g, left, right, to, may_split);
+  }
   const MmaPlan plan = plan_mma(g.m, g.n, g.k, g.batches, Smallest::BK, any, may_split, kMmaLimitsHere);
   in_parts(g, plan, to, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {
     if (any) return launch_mma_matrices<MmaAnyWidth<T>, true>(sizes, left, right, sink);

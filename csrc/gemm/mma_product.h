@@ -73,9 +73,12 @@ struct MmaShare {
   static constexpr int kChunks = BX * BK / kChunk / kThreads;
   static_assert(kChunks * kChunk * kThreads == BX * BK && kThreads % kLine == 0 && BK == 4 * kChunk);
   static constexpr int kLinesApart = kThreads / kLine;  // from one chunk of a thread to its next
+  static_assert(!kTurned || kLinesApart % 8 == 0);
 
-  __device__ __forceinline__ static int at(int line, int chunk) {
-    return line * kRow + (kTurned ? chunk ^ (line / 2 & 3) : chunk) * kChunk;
+  // Lines eight apart have the same exchange: `eights` is a multiple of it that does not touch the rest of the address.
+  __device__ __forceinline__ static int at(unsigned line, unsigned chunk, int eights = 0) {
+    const unsigned place = kTurned ? chunk ^ (line / 2 & 3) : chunk;
+    return static_cast<int>(line * kRow + place * kChunk) + eights * kRow;
   }
 
   __device__ __forceinline__ static int line() { return static_cast<int>(threadIdx.x) / kLine; }
@@ -85,7 +88,9 @@ struct MmaShare {
   struct Put {
     T* shared;
 
-    __device__ __forceinline__ T* to(int p) const { return shared + at(line() + p * kLinesApart, along() / kChunk); }
+    __device__ __forceinline__ T* to(int p) const {
+      return shared + at(threadIdx.x / kLine, threadIdx.x % kLine, p * kLinesApart);
+    }
     __device__ __forceinline__ void whole(int p, const T* from, bool present) const {
       ptx::cp_async<16>(to(p), from, present);
     }
@@ -227,26 +232,25 @@ struct MmaSink {
 template <class Share, int kLong>
 __device__ __forceinline__ void load_left(const typename Share::T* shared, int x, int step, uint32_t (&a)[kLong][4]) {
   using T = typename Share::T;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const unsigned lane = threadIdx.x % 32;
   if constexpr (Share::kTurned) {
 #pragma unroll
     for (int i = 0; i < kLong; ++i) {
-      ptx::ldmatrix_x4(a[i], shared + Share::at(x + i * 16 + lane % 16, 2 * step + lane / 16));
+      ptx::ldmatrix_x4(a[i], shared + Share::at(lane % 16, 2 * step + lane / 16, x + i * 16));
     }
   } else if constexpr (sizeof(T) == 2) {
 #pragma unroll
     for (int i = 0; i < kLong; ++i) {
-      ptx::ldmatrix_x4_transposed(
-          a[i], shared + Share::at(step * 16 + lane / 16 * 8 + lane % 8, x / 8 + i * 2 + lane / 8 % 2));
+      ptx::ldmatrix_x4_transposed(a[i],
+                                  shared + Share::at(lane / 16 * 8 + lane % 8, lane / 8 % 2, step * 16) + x + i * 16);
     }
   } else {
-    const int g = lane / 4, t = lane % 4;
+    const unsigned g = lane / 4, t = lane % 4;
 #pragma unroll
     for (int i = 0; i < kLong; ++i) {
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
-        const int column = x + i * 16 + g + r % 2 * 8;
-        a[i][r] = std::bit_cast<uint32_t>(shared[Share::at(step * 8 + t + r / 2 * 4, column / 4) + column % 4]);
+        a[i][r] = std::bit_cast<uint32_t>(shared[Share::at(t, 0, step * 8 + r / 2 * 4) + x + i * 16 + g + r % 2 * 8]);
       }
     }
   }
@@ -254,15 +258,15 @@ __device__ __forceinline__ void load_left(const typename Share::T* shared, int x
 template <class Share, int kLong>
 __device__ __forceinline__ void load_right(const typename Share::T* shared, int x, int step, uint32_t (&b)[kLong][2]) {
   using T = typename Share::T;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const unsigned lane = threadIdx.x % 32;
   if constexpr (Share::kTurned || sizeof(T) == 2) {
 #pragma unroll
     for (int i = 0; i < kLong; i += 2) {
       uint32_t r[4];
       if constexpr (Share::kTurned) {
-        ptx::ldmatrix_x4(r, shared + Share::at(x + i * 8 + lane / 16 * 8 + lane % 8, 2 * step + lane / 8 % 2));
+        ptx::ldmatrix_x4(r, shared + Share::at(lane / 16 * 8 + lane % 8, 2 * step + lane / 8 % 2, x + i * 8));
       } else {
-        ptx::ldmatrix_x4_transposed(r, shared + Share::at(step * 16 + lane % 16, x / 8 + i + lane / 16));
+        ptx::ldmatrix_x4_transposed(r, shared + Share::at(lane % 16, lane / 16, step * 16) + x + i * 8);
       }
       b[i][0] = r[0];
       b[i][1] = r[1];
@@ -270,13 +274,12 @@ __device__ __forceinline__ void load_right(const typename Share::T* shared, int 
       b[i + 1][1] = r[3];
     }
   } else {
-    const int g = lane / 4, t = lane % 4;
+    const unsigned g = lane / 4, t = lane % 4;
 #pragma unroll
     for (int i = 0; i < kLong; ++i) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const int column = x + i * 8 + g;
-        b[i][r] = std::bit_cast<uint32_t>(shared[Share::at(step * 8 + t + r * 4, column / 4) + column % 4]);
+        b[i][r] = std::bit_cast<uint32_t>(shared[Share::at(t, 0, step * 8 + r * 4) + x + i * 8 + g]);
       }
     }
   }

@@ -12,12 +12,13 @@ import gc
 import operator
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sixloop import Tensor, _on_device, ops, zeros
+from sixloop import Tensor, _on_device, cuda, ops, zeros
+from sixloop._arrays import to_device
 from sixloop._on_device import declares
 
 if TYPE_CHECKING:
@@ -81,6 +82,16 @@ class _Recorded:
         self.is_traced = False
 
 
+class _Images(NamedTuple):
+    """A data set on the GPU: pixels as they are stored, and what becomes of them."""
+
+    x: Tensor
+    shape: tuple[int, ...]
+    scale: float
+    mean: Tensor | None
+    std: Tensor | None
+
+
 class Batches:
     """Runs batches on the GPU, for training or for evaluation.
 
@@ -105,6 +116,7 @@ class Batches:
         self._graphs: OrderedDict[tuple[tuple[int, ...], ...], _Recorded] = OrderedDict()
         self._addresses: tuple[int, ...] = ()
         self._rounded: list[Tensor] = []
+        self._images: _Images | None = None
         # Since the last look at the record: step, samples and predictions of each batch.
         self._pending: list[tuple[int, int, list[int]]] = []
         self._samples = 0
@@ -160,14 +172,61 @@ class Batches:
         """Whether it is time to look at the record."""
         return len(self._pending) >= READ_EVERY
 
+    def adopt(self, data: Any) -> bool:
+        """Copy the images of a data set to the GPU; return whether `run_images` may be used.
+
+        Not where its transforms, or its class, are others than the library's, nor where it takes
+        more than a quarter of the memory that is free.
+        """
+        from sixloop.data import ArrayDataset
+
+        model = self._trainer.model
+        if type(data) is not ArrayDataset or data.dtype != np.dtype(model.dtype):
+            return False
+        of_places, normalize = data.normalization_of_places()
+        if not of_places or data.x.nbytes > cuda.memory_stats()["free"] // 4:
+            return False
+        old = self._images
+        if old is not None and old.x.shape == data.x.shape and old.x.dtype == data.x.dtype:
+            x = old.x
+            x.assign(data.x)
+        else:
+            x = to_device(data.x, "cuda")
+        mean = std = None
+        if normalize is not None:
+            mean, std = (
+                to_device(np.array(values, data.dtype), "cuda")
+                for values in (normalize.mean, normalize.std)
+            )
+        # What a graph reads is kept as it is until all graphs are gone.
+        self._graphs.clear()
+        self._images = _Images(x, data.shape, data.scale, mean, std)
+        return True
+
     def run(self, x: NDArray[Any], y: Any, *, step: int, lr: float) -> None:
         """Ask for a batch: step number `step`, counted from 0."""
+        self._ask([x], len(x), y, step, lr)
+
+    def run_images(
+        self,
+        indices: NDArray[np.int64],
+        places: NDArray[np.int64],
+        y: Any,
+        *,
+        step: int,
+        lr: float,
+    ) -> None:
+        """Ask for a batch of the images of `adopt`, from places in them: see images.h."""
+        self._ask([indices, places], len(indices), y, step, lr)
+
+    def _ask(self, arrays: list[NDArray[Any]], samples: int, y: Any, step: int, lr: float) -> None:
         trainer = self._trainer
-        shape = (len(x), *trainer.model.output_shapes[0])
+        shape = (samples, *trainer.model.output_shapes[0])
+        dtype = np.dtype(trainer.model.dtype)
         target = np.asarray(y)
         trainer.loss.check(shape, target)
-        arrays = [x, trainer.loss.target_on_gpu(shape, target, x.dtype)]
-        arrays += [metric.target_on_gpu(shape, target, x.dtype) for metric in trainer.metrics]
+        arrays = [*arrays, trainer.loss.target_on_gpu(shape, target, dtype)]
+        arrays += [metric.target_on_gpu(shape, target, dtype) for metric in trainer.metrics]
         inputs = self._staging.upload(*arrays)
         numbers = (lr, 0.0, 0.0)
         if self._training:
@@ -176,7 +235,7 @@ class Batches:
         _on_device.set_record(self._record, *numbers, step)
         self._launch(inputs, step)
         totals = [metric.total(shape) for metric in trainer.metrics]
-        self._pending.append((step, len(x), totals))
+        self._pending.append((step, samples, totals))
 
     def read(self) -> tuple[dict[str, list[float]], float]:
         """Wait for what was asked for; return the sums of the epoch and the last batch's loss.
@@ -262,18 +321,32 @@ class Batches:
             if collects:
                 gc.enable()
 
+    def _take_images(self, index: Tensor, places: Tensor) -> Tensor:
+        images = self._images
+        assert images is not None
+        height, width, _ = images.shape
+        x: Tensor = _on_device.take_images(
+            *(images.x, index, places, height, width, images.scale, images.mean, images.std),
+            self._trainer.model.dtype,
+        )
+        return x
+
     def _work(self, inputs: Sequence[Tensor], step: Any) -> None:
         """Give the GPU the work of one batch: the same for all of a shape."""
         trainer = self._trainer
         model, drop = trainer.model, trainer._drop_activation
-        x, target, *labels = inputs
+        if len(inputs) == 3 + len(trainer.metrics):
+            index, places, target, *labels = inputs
+            x = self._take_images(index, places)
+        else:
+            x, target, *labels = inputs
         outputs = model(x, training=self._training, step=step, logits=drop)
         outputs = outputs if isinstance(outputs, list) else [outputs]
         sums, divisors, factors, gradients = [], [], [], []
-        for index, output in enumerate(outputs if self._training else outputs[:1]):
+        for number, output in enumerate(outputs if self._training else outputs[:1]):
             total, divisor, gradient = trainer.loss.sum_on_gpu(output, target)
             factor = 1.0
-            if index:
+            if number:
                 factor = trainer.auxiliary_weight
                 gradient = ops.scale(gradient, factor)
             sums.append(total)

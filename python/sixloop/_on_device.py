@@ -18,6 +18,7 @@ from sixloop._core import (
     loss_hinge,
     loss_squared_error,
     set_record,
+    take_images,
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "loss_hinge",
     "loss_squared_error",
     "set_record",
+    "take_images",
 ]
 
 # Places in the record, those of enum Record in csrc/loss/loss.h.

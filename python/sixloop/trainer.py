@@ -164,6 +164,7 @@ class Trainer:
         self._held_out_batches: _device_training.Batches | None = None
         self._waits = ""
         self._train_data: Any = None  # of the running fit
+        self._adopted = False  # whether its images lie on the GPU
 
         self._logits, self._drop_activation = output_form(model, self.loss)
         if not model.is_built:
@@ -291,6 +292,7 @@ class Trainer:
         self, train: Any, held_out: Any, last_epoch: int, callbacks: Sequence[Callback]
     ) -> None:
         self._train_data = train
+        self._adopted = self._batches is not None and self._batches.adopt(train)
         reads = any(c.reads_batch_loss and _overrides(c, "on_batch_end") for c in callbacks)
         # The library's own callbacks move no parameters between two batches.
         own = [c for c in callbacks if type(c).__module__ != Callback.__module__]
@@ -326,16 +328,27 @@ class Trainer:
             self._run = None
         self._call(hooks["on_train_end"])
 
-    def _training_batches(self, start: int) -> Iterator[tuple[Any, Any]]:
-        assert self._run is not None
-        batches: Iterator[tuple[Any, Any]] = self._train_data.batches(
-            self._run.batch_size,
-            shuffle=self._run.shuffle,
-            seed=self.seed,
-            epoch=self.epoch,
-            start=start,
+    def _training_batches(self) -> Iterator[tuple[Any, ...]]:
+        """Return the rest of the epoch's batches."""
+        batches: Iterator[tuple[Any, ...]] = self._train_data.batches(**self._place_in_data())
+        return batches
+
+    def _placed_batches(self) -> Iterator[tuple[Any, ...]]:
+        """Return the same as indices, places and targets: see ArrayDataset.placed_batches."""
+        batches: Iterator[tuple[Any, ...]] = self._train_data.placed_batches(
+            **self._place_in_data()
         )
         return batches
+
+    def _place_in_data(self) -> dict[str, Any]:
+        assert self._run is not None
+        return {
+            "batch_size": self._run.batch_size,
+            "shuffle": self._run.shuffle,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "start": self.batch,
+        }
 
     def _train_epoch(
         self,
@@ -349,17 +362,18 @@ class Trainer:
         if there is not None:
             there.begin(self._sums)
         try:
-            for x, y in self._training_batches(self.batch):
+            for *x, y in self._placed_batches() if self._adopted else self._training_batches():
                 if begin:
                     self._call(begin)
-                x = np.asarray(x, dtype)
+                loss = math.nan
+                if there is not None and moves:
+                    there.look_for_changes()
                 if there is None:
-                    loss = self._train_batch(x, y)
+                    loss = self._train_batch(np.asarray(x[0], dtype), y)
+                elif self._adopted:
+                    there.run_images(x[0], x[1], y, step=self.step, lr=self.lr)
                 else:
-                    loss = math.nan
-                    if moves:
-                        there.look_for_changes()
-                    there.run(x, y, step=self.step, lr=self.lr)
+                    there.run(np.asarray(x[0], dtype), y, step=self.step, lr=self.lr)
                 self.step += 1
                 self.batch += 1
                 if there is not None and (reads or there.must_read):
@@ -385,7 +399,7 @@ class Trainer:
             self.batch -= self.step - failure.step
             self.step = failure.step
             self._sums, _ = self._batches.read()
-            x, y = next(iter(self._training_batches(self.batch)))
+            x, y = next(iter(self._training_batches()))
             x = np.asarray(x, np.dtype(self.model.dtype))
             raise self._non_finite(x, y, failure.loss) from None
         return loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import sixloop
 from comparators import assert_same_bits, assert_within
 from sixloop import ops
 
-KINDS = ("bfloat16", "tf32")
+# On the emulator bfloat16 is what GPUs before Hopper run, and wgmma what Hopper does.
+WGMMA = "bfloat16 by wgmma"
+KINDS = ("bfloat16", WGMMA, "tf32")
 
 # Explicit bits of mantissa that a factor keeps of float32's 23.
-_KEPT = {"bfloat16": 7, "tf32": 10}
+_KEPT = {"bfloat16": 7, WGMMA: 7, "tf32": 10}
 
 
 def factors(rng: np.random.Generator, shape: Any, kind: str) -> Any:
@@ -26,9 +29,15 @@ def cut(x: Any, kind: str) -> Any:
     return (x.view(np.uint32) & mask).view(np.float32)
 
 
+def is_bfloat16(kind: str) -> bool:
+    return kind != "tf32"
+
+
 def to_gpu(x: Any, kind: str) -> Any:
+    """Tensors for products of this kind, which are the emulator's kind from here on."""
+    os.environ["SIXLOOP_SIMT_CAPABILITY"] = "90" if kind == WGMMA else "80"
     x = sixloop.Tensor(x).to("cuda")
-    return ops.cast(x, "bfloat16") if kind == "bfloat16" else x
+    return ops.cast(x, "bfloat16") if is_bfloat16(kind) else x
 
 
 def options(kind: str) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def options(kind: str) -> dict[str, Any]:
 def as_float32(y: Any, kind: str) -> Any:
     assert isinstance(y, sixloop.Tensor)
     assert y.device == "cuda"
-    if kind == "bfloat16":
+    if is_bfloat16(kind):
         y = ops.cast(y, "float32")
     return y.numpy()
 
@@ -50,7 +59,7 @@ def bound(kind: str, terms: int, magnitude: Any, expected: Any) -> Any:
     magnitude bounds. The sum of a bias is one term more. The result is then rounded once.
     """
     error = (terms + 1) * 2.0**-23 * magnitude
-    if kind == "bfloat16":
+    if is_bfloat16(kind):
         error = error + 2.0**-8 * (np.abs(expected) + error)
     return error
 

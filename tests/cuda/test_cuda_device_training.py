@@ -8,7 +8,7 @@ import pytest
 import sixloop
 from comparators import assert_same_bits
 from on_cuda import DTYPES
-from sixloop import Trainer, _device_training, _on_device, losses, metrics, nn, optim
+from sixloop import Trainer, _device_training, _on_device, data, losses, metrics, nn, optim
 from sixloop.callbacks import Callback
 from sixloop.nn import Input, Model
 from sixloop.trainer import NonFiniteLossError
@@ -162,8 +162,8 @@ def fit(device, *, make=network, epochs=4, callbacks=(), optimizer=None, resume=
         callbacks=callbacks,
         **options,
     )
-    data = samples()
-    history = trainer.fit(data, epochs=epochs, batch_size=8, validation=data, verbose=0)
+    given = samples()
+    history = trainer.fit(given, epochs=epochs, batch_size=8, validation=given, verbose=0)
     return trainer, history
 
 
@@ -192,8 +192,8 @@ def test_recorded_steps_have_the_bits_of_the_others(optimizer):
         assert trainer.optimizer.steps == here.optimizer.steps == 16
     assert history_plain == history
     assert history_recorded == history
-    data = samples()
-    assert recorded.evaluate(data, batch_size=7) == here.evaluate(data, batch_size=7)
+    given = samples()
+    assert recorded.evaluate(given, batch_size=7) == here.evaluate(given, batch_size=7)
 
 
 def test_the_gradients_of_the_last_batch_are_there():
@@ -426,3 +426,80 @@ def test_a_graph_by_itself(rng):
         other.abandon()
         x.fill(1.0)  # the GPU is as it was
         assert x.numpy().sum() == 35
+
+
+PIPELINES = {
+    "nothing": [],
+    "crop": [data.random_crop((5, 4), padding=2)],
+    "flip": [data.horizontal_flip()],
+    "crop, flip, normalize": [
+        data.random_crop((6, 5), padding=1),
+        data.horizontal_flip(0.3),
+        data.normalize([0.4, 0.5], [0.2, 0.3]),
+    ],
+    "flip, crop, flip": [
+        data.horizontal_flip(0.7),
+        data.random_crop((8, 3), padding=3),
+        data.horizontal_flip(),
+    ],
+    "normalize": [data.normalize(0.5, 0.25)],
+}
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_images_are_augmented_there(name, kind):
+    """By the random numbers of the CPU, with its bits, and zeros around an image."""
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 256, (23, 6, 5, 2)).astype(kind)
+    dtype = "float64" if kind == "float64" else "float32"
+    images = data.ArrayDataset(x, np.arange(23), PIPELINES[name], dtype=dtype)
+    of_places, normalize = images.normalization_of_places()
+    assert of_places
+    numbers = [None, None]
+    if normalize is not None:
+        numbers = [there(np.array(v, dtype)) for v in (normalize.mean, normalize.std)]
+    options = {"shuffle": True, "seed": 7, "epoch": 3, "start": 1}
+    seen = 0
+    for (expected, y), (index, places, labels) in zip(
+        images.batches(8, **options), images.placed_batches(8, **options), strict=True
+    ):
+        np.testing.assert_array_equal(labels, y)
+        got = _on_device.take_images(
+            *(there(x), there(index), there(places), *images.shape[:2], images.scale, *numbers),
+            dtype,
+        )
+        assert_same_bits(got.numpy(), expected)
+        seen += len(y)
+    assert seen == 15
+
+
+class Brighter(data.Transform):
+    def __call__(self, x, bits):
+        return x + x.dtype.type(1)
+
+
+def test_what_only_the_cpu_can_augment():
+    x, y = np.zeros((4, 6, 5, 2), "uint8"), np.arange(4)
+    crop, flip, normalize = data.random_crop(4), data.horizontal_flip(), data.normalize(0.5, 0.5)
+    for transforms in ([Brighter()], [crop, data.random_crop(3, padding=1)], [normalize, flip]):
+        assert not data.ArrayDataset(x, y, transforms).normalization_of_places()[0]
+    assert not data.ArrayDataset(x.astype("int32"), y).normalization_of_places()[0]
+    assert not data.ArrayDataset(x.reshape(4, -1), y).normalization_of_places()[0]
+    assert data.ArrayDataset(x, y, [crop, flip, normalize]).normalization_of_places()[0]
+
+
+@pytest.mark.parametrize("name", ["crop, flip, normalize", "brighter"])
+def test_training_on_augmented_images(name):
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(0, 256, (21, 6, 5, 2)).astype("uint8"), rng.integers(0, 4, 21)
+    images = data.ArrayDataset(x, y, PIPELINES.get(name, [Brighter()]))
+    runs = []
+    for device in ("cpu", "cuda"):
+        trainer = Trainer(network(), "sgd", device=device, seed=3)
+        for epochs in (3, 1):
+            history = trainer.fit(images, epochs=epochs, batch_size=8, verbose=0)
+        if device == "cuda":
+            assert trainer._adopted == (name != "brighter")
+        runs.append((trainer.model.weights_sha256(), history))
+    assert runs[1] == runs[0]

@@ -9,7 +9,17 @@ import reference
 import sixloop
 from comparators import assert_same_bits, assert_within
 from on_cuda import Unaligned, to_cuda
-from on_tensor_cores import KINDS, as_float32, bound, check, cut, factors, options, to_gpu
+from on_tensor_cores import (
+    KINDS,
+    as_float32,
+    bound,
+    check,
+    cut,
+    factors,
+    is_bfloat16,
+    options,
+    to_gpu,
+)
 from sixloop import ops
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -73,7 +83,7 @@ def test_bias_and_activation(rng, k, activation, bias_kind, kind):
             arrays, more = (a, b, bias), {}
         else:
             arrays, more = (a, b), {"bias": bias + np.float32(2.0**-12)}
-        if activation == "tanh" and kind == "bfloat16":
+        if activation == "tanh" and is_bfloat16(kind):
             # A pass of its own over rounded sums: the same as calling it.
             got = ops.gemm(*(to_gpu(x, kind) for x in arrays), activation="tanh")
             sums = ops.gemm(*(to_gpu(x, kind) for x in arrays))
@@ -89,7 +99,7 @@ def test_memory_that_begins_anywhere(rng, transpose_a, transpose_b, kind):
     params = {"transpose_a": transpose_a, "transpose_b": transpose_b, **options(kind)}
     a, b = matrices(rng, 24, 32, 40, kind, transpose_a, transpose_b)
     aligned = [to_gpu(x, kind) for x in (a, b)]
-    elsewhere = [Unaligned(x, bfloat16=kind == "bfloat16") for x in (a, b)]
+    elsewhere = [Unaligned(x, bfloat16=is_bfloat16(kind)) for x in (a, b)]
     expected = as_float32(ops.gemm(*aligned, **params), kind)
     for left in (aligned[0], elsewhere[0]):
         for right in (aligned[1], elsewhere[1]):

@@ -750,6 +750,13 @@ cudaError_t cudaPeekAtLastError() {
   return last_error;
 }
 
+namespace {
+
+// SIXLOOP_SIMT_CAPABILITY=80 plays a GPU without Hopper's instructions. Asked each time, so that a test may change it.
+size_t capability() { return environment_number("SIXLOOP_SIMT_CAPABILITY", 90); }
+
+}  // namespace
+
 // SIXLOOP_SIMT_NO_DRIVER=1 plays a machine without a driver.
 cudaError_t cudaGetDeviceCount(int* count) {
   if (environment_number("SIXLOOP_SIMT_NO_DRIVER", 0) != 0) return cudaErrorInsufficientDriver;
@@ -765,12 +772,22 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* prop, int device) {
   if (device != 0) return set_error(cudaErrorInvalidDevice);
   const Lock lock(mutex);
   memory.prepare();
-  *prop = {"SIMT emulator", 9, 0, 4, memory.bytes};
+  *prop = {"SIMT emulator", static_cast<int>(capability() / 10), static_cast<int>(capability() % 10), 4, memory.bytes};
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   if (device != 0) return set_error(cudaErrorInvalidDevice);
-  *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : attribute == cudaDevAttrMultiProcessorCount ? 4 : 0;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount:
+      *value = 4;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = static_cast<int>(capability() / 10);
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = static_cast<int>(capability() % 10);
+      break;
+  }
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from sixloop.data.transforms import Transform
+from sixloop.data.transforms import Places, Transform, _HorizontalFlip, _Normalize, _RandomCrop
 
 __all__ = ["ArrayDataset", "split"]
 
@@ -118,6 +118,41 @@ class ArrayDataset:
     def batch_count(self, batch_size: int, *, drop_last: bool = False) -> int:
         """Return the number of batches of an epoch."""
         return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
+
+    def normalization_of_places(self) -> tuple[bool, _Normalize | None]:
+        """Return whether pixels only change places, and what normalises them after that.
+
+        A GPU can then augment: at most one crop, whose zeros no other one moves, flips, and perhaps
+        `normalize` as the last. The pixels must be uint8 or of the batches' dtype.
+        """
+        moves = list(self.transforms)
+        normalize = moves.pop() if moves and type(moves[-1]) is _Normalize else None
+        crops = sum(type(move) is _RandomCrop for move in moves)
+        moved = all(type(move) in (_RandomCrop, _HorizontalFlip) for move in moves)
+        fits = self.x.ndim == 4 and self.x.dtype in (np.dtype(np.uint8), self.dtype)
+        of_places = moved and crops <= 1 and fits
+        return of_places, normalize if of_places and isinstance(normalize, _Normalize) else None
+
+    def placed_batches(
+        self, batch_size: int, *, shuffle: bool, seed: int, epoch: int, start: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]]:
+        """Return what `batches` is made of: indices [n], places (top, left, step) [n, 3], targets.
+
+        For data sets whose transforms `normalization_of_places` says to change places.
+        """
+        order = permutation(len(self), seed=seed, epoch=epoch) if shuffle else np.arange(len(self))
+        draws = self._draw(seed=seed, epoch=epoch)
+        for i in range(start, self.batch_count(batch_size)):
+            indices = order[i * batch_size : (i + 1) * batch_size]
+            n = len(indices)
+            size = self.x.shape[1], self.x.shape[2]
+            top, left, step = np.zeros(n, np.int64), np.zeros(n, np.int64), np.ones(n, np.int64)
+            places = Places(size, top, left, step)
+            for transform, bits in zip(self.transforms, draws, strict=True):
+                if isinstance(transform, (_RandomCrop, _HorizontalFlip)):
+                    transform.place(places, bits[indices])
+            placed = np.stack([places.top, places.left, places.step], axis=1)
+            yield indices.astype(np.int64), placed, self.y[indices]
 
     def batches(
         self,

@@ -19,6 +19,21 @@ __all__ = ["Transform", "horizontal_flip", "normalize", "random_crop"]
 Bits = NDArray[np.uint64]
 
 
+@dataclass
+class Places:
+    """Where the pixels of a batch come from: row `top + r` and column `left + step * c` of x.
+
+    Attributes:
+        size: height and width of the images so far.
+        top, left, step: int64 [n]; step is 1 or -1.
+    """
+
+    size: tuple[int, int]
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+    step: NDArray[np.int64]
+
+
 class Transform:
     """The base of the transforms; one of your own sets `draws` and implements ``__call__``."""
 
@@ -125,6 +140,15 @@ class _RandomCrop(Transform):
         picked: NDArray[Any] = windows[np.arange(n), top.astype(np.intp), left.astype(np.intp) * c]
         return picked.reshape(n, self.height, self.width, c)
 
+    def place(self, places: Places, bits: Bits) -> None:
+        """Move the window of `places` as a call moves pixels."""
+        h, w = (size + 2 * self.padding for size in places.size)
+        top = (bits[:, 0] % np.uint64(h - self.height + 1)).astype(np.int64)
+        left = (bits[:, 1] % np.uint64(w - self.width + 1)).astype(np.int64)
+        places.top += top - self.padding
+        places.left += places.step * (left - self.padding)
+        places.size = self.height, self.width
+
 
 @dataclass(frozen=True)
 class _HorizontalFlip(Transform):
@@ -135,10 +159,20 @@ class _HorizontalFlip(Transform):
         return image_shape("horizontal_flip", shape)
 
     def __call__(self, x: NDArray[Any], bits: Bits) -> NDArray[Any]:
-        # 53 bits, the precision of the probability, make a uniform number in [0, 1).
-        chosen = (bits[:, 0] >> np.uint64(11)) * 2.0**-53 < self.probability
+        chosen = self._chosen(bits)
         x[chosen] = x[chosen, :, ::-1]
         return x
+
+    def _chosen(self, bits: Bits) -> NDArray[np.bool_]:
+        # 53 bits, the precision of the probability, make a uniform number in [0, 1).
+        chosen: NDArray[np.bool_] = (bits[:, 0] >> np.uint64(11)) * 2.0**-53 < self.probability
+        return chosen
+
+    def place(self, places: Places, bits: Bits) -> None:
+        """Mirror `places` as a call mirrors pixels."""
+        chosen = self._chosen(bits)
+        places.left[chosen] += places.step[chosen] * (places.size[1] - 1)
+        places.step[chosen] *= -1
 
 
 @dataclass(frozen=True)

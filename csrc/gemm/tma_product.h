@@ -1,0 +1,156 @@
+// Products of dense matrices of bfloat16 by wgmma with operands that the copy engine brings. The blocks stay: one for
+// each processor, which takes tile after tile. A warp fetches, two warpgroups multiply, so that the next tile's
+// operands are on their way while results are stored. The order of additions is that of gemm/wgmma_product.h.
+#pragma once
+
+#include <cudaTypedefs.h>
+
+#include "gemm/wgmma_matrices.h"
+
+namespace sixloop::cuda {
+
+// The tile of C, of which kStages steps of k lie in shared memory.
+template <int BN_, int kStages_>
+struct TmaShape {
+  using T = BFloat16;
+  static constexpr int BM = 128, BN = BN_, BK = 64, kStages = kStages_;
+  static constexpr int kConsumers = 256;
+  static constexpr int kThreads = kConsumers + 128;  // registers are given back by warpgroups; one thread fetches
+  static constexpr int kTile = BK * 64;              // elements of 64 rows or columns in a stage
+  static constexpr int kStage = BK * (BM + BN);      // elements
+  static constexpr int kResultColumns = 32;
+  static constexpr size_t kAlignment = 1024;
+  static constexpr size_t kResultBytes = kConsumers / 32 * kResultWords<kResultColumns> * sizeof(float);
+  static constexpr size_t kSharedBytes =
+      kAlignment + kStages * kStage * sizeof(T) + kResultBytes + 2 * kStages * sizeof(uint64_t);
+  static_assert(kSharedBytes <= 227 * 1024);
+  // Registers for a thread: all 65536 of a processor are 168 for each at the start.
+  static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
+};
+// Blocks that stay, one for each processor of an H200; a number that does not depend on the GPU.
+#if defined(SIXLOOP_SIMT)
+constexpr int64_t kTmaBlocks = 2;
+#else
+constexpr int64_t kTmaBlocks = kWgmmaLimits.processors;
+#endif
+
+using Tma128x256 = TmaShape<256, 4>;
+using Tma128x128 = TmaShape<128, 6>;
+
+// A slot of the ring, and the parity of the phase that its barriers are in.
+template <int kStages>
+struct RingPlace {
+  int slot = 0;
+  uint32_t parity = 0;
+
+  __device__ __forceinline__ void next() {
+    if (++slot == kStages) {
+      slot = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+// Brings 64 steps of k of BX rows or columns.
+template <int BX, bool kTurned>
+__device__ __forceinline__ void tma_load_operand(BFloat16* to, const CUtensorMap* map, uint64_t* barrier, int64_t x,
+                                                 int64_t k, int64_t batch) {
+  const int at_x = static_cast<int>(x), at_k = static_cast<int>(k), at_batch = static_cast<int>(batch);
+  if constexpr (kTurned) {
+    ptx::tma_load<3>(to, map, barrier, {at_k, at_x, at_batch});
+  } else {
+#pragma unroll
+    for (int i = 0; i < BX / 64; ++i) ptx::tma_load<3>(to + i * 4096, map, barrier, {at_x + i * 64, at_k, at_batch});
+  }
+}
+
+template <class Shape, bool kTurnedA, bool kTurnedB>
+__global__ void __launch_bounds__(Shape::kThreads, 1)
+    tma_kernel(ProductSizes g, const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
+               MmaSink<DenseRows> sink, int64_t tiles) {
+#if defined(SIXLOOP_SM90A)
+  using T = BFloat16;
+  constexpr int BM = Shape::BM, BN = Shape::BN, BK = Shape::BK, kStages = Shape::kStages;
+  T* shared = shared_memory<T>();
+  shared += (0u - ptx::shared_address(shared)) % Shape::kAlignment / sizeof(T);
+  float* const results = reinterpret_cast<float*>(shared + kStages * Shape::kStage);
+  uint64_t* const full =
+      reinterpret_cast<uint64_t*>(results + Shape::kConsumers / 32 * kResultWords<Shape::kResultColumns>);
+  uint64_t* const empty = full + kStages;
+
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < kStages; ++s) {
+      ptx::mbarrier_init(full + s, 1);
+      ptx::mbarrier_init(empty + s, Shape::kConsumers / 32);
+    }
+    ptx::mbarrier_init_fence();
+  }
+  __syncthreads();
+
+  RingPlace<kStages> place;
+  if (warp >= Shape::kConsumers / 32) {
+    ptx::decrease_registers<Shape::kProducerRegisters>();
+    if (threadIdx.x == Shape::kConsumers) {
+      ptx::tma_prefetch(&map_a);
+      ptx::tma_prefetch(&map_b);
+      for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        const ProductTile at = product_tile<BM, BN, BK>(g, tile);
+        for (int t = 0; t < at.tiles_k; ++t) {
+          ptx::mbarrier_wait(empty + place.slot, place.parity ^ 1);
+          ptx::mbarrier_arrive_expect_tx(full + place.slot, Shape::kStage * sizeof(T));
+          T* const stage = shared + place.slot * Shape::kStage;
+          const int64_t k = at.k_begin + int64_t{BK} * t;
+          tma_load_operand<BM, kTurnedA>(stage, &map_a, full + place.slot, at.row, k, at.batch);
+          tma_load_operand<BN, kTurnedB>(stage + BM * BK, &map_b, full + place.slot, at.column, k, at.batch);
+          place.next();
+        }
+      }
+    }
+  } else {
+    ptx::increase_registers<Shape::kConsumerRegisters>();
+    constexpr int kStepA = kTurnedA ? 16 : 16 * 64, kStepB = kTurnedB ? 16 : 16 * 64;
+    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const ProductTile at = product_tile<BM, BN, BK>(g, tile);
+      float acc[BN / 2];
+#pragma unroll
+      for (float& v : acc) v = 0;
+      uint64_t* used = nullptr;  // to be given back when its products are done
+      for (int t = 0; t < at.tiles_k; ++t) {
+        ptx::mbarrier_wait(full + place.slot, place.parity);
+        const T* const a = shared + place.slot * Shape::kStage + warp / 4 * Shape::kTile;
+        const T* const b = shared + place.slot * Shape::kStage + BM * BK;
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < BK / 16; ++step) {
+          ptx::wgmma_bf16<BN, !kTurnedA, !kTurnedB>(
+              acc, ptx::wgmma_operand(a + step * kStepA, 1024, Shape::kTile * sizeof(T)),
+              ptx::wgmma_operand(b + step * kStepB, 1024, Shape::kTile * sizeof(T)), true);
+        }
+        ptx::wgmma_commit();
+        ptx::wgmma_wait<1>();
+        if (used != nullptr && lane == 0) ptx::mbarrier_arrive(used);
+        used = empty + place.slot;
+        place.next();
+      }
+      ptx::wgmma_wait<0>();
+      ptx::wgmma_hold(acc);
+      if (used != nullptr && lane == 0) ptx::mbarrier_arrive(used);
+      store_tile<BN, Shape::kResultColumns>(acc, results, warp, g, at, sink);
+    }
+  }
+#endif
+}
+
+// Every tile is compiled in a file of its own. Whether it was launched: not where the driver makes no tensor maps.
+template <class Shape>
+bool launch_tma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left, const MmaOperand<BFloat16>& right,
+                         const MmaSink<DenseRows>& sink);
+
+// A map of an operand [batches, x_end, k] (turned) or [batches, k, x_end], of which boxes of 64 steps of k and `box_x`
+// rows or columns are loaded. Throws where the driver refuses; null where it does not know tensor maps.
+PFN_cuTensorMapEncodeTiled_v12000 tma_encoder();
+CUtensorMap tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOperand<BFloat16>& operand, int64_t k,
+                        int64_t batches, int box_x);
+
+}  // namespace sixloop::cuda

@@ -1,0 +1,27 @@
+#include "gemm/tma_product.h"
+#include "gemm/wgmma_matrices.h"
+
+namespace sixloop::cuda {
+
+bool has_wgmma() {
+#if defined(SIXLOOP_HAS_SM90A)
+  int major = 0, minor = 0;
+  SIXLOOP_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
+  SIXLOOP_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0));
+  return major == 9 && minor == 0;
+#else
+  return false;
+#endif
+}
+
+void wgmma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left, const MmaOperand<BFloat16>& right,
+                    const MmaResult& to, bool may_split) {
+  const WgmmaPlan plan = plan_wgmma(g.m, g.n, g.k, g.batches, may_split, kWgmmaLimitsHere);
+  in_parts(g, plan, to, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {
+    if (plan.tile == WgmmaTile::m128n256 && launch_tma_matrices<Tma128x256>(sizes, left, right, sink)) return;
+    if (plan.tile == WgmmaTile::m128n128 && launch_tma_matrices<Tma128x128>(sizes, left, right, sink)) return;
+    with_wgmma_shape(plan.tile, [&](auto shape) { launch_wgmma_matrices<decltype(shape)>(sizes, left, right, sink); });
+  });
+}
+
+}  // namespace sixloop::cuda

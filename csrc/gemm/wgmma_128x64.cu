@@ -1,0 +1,8 @@
+#include "gemm/wgmma_launch.h"
+
+namespace sixloop::cuda {
+
+template void launch_wgmma_matrices<Wgmma128x64>(const ProductSizes&, const MmaOperand<BFloat16>&,
+                                                 const MmaOperand<BFloat16>&, const MmaSink<DenseRows>&);
+
+}  // namespace sixloop::cuda

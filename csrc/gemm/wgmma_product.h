@@ -1,0 +1,223 @@
+// The product of matrices on Hopper's tensor cores by wgmma: bfloat16 with float32 sums. Operands are those of
+// gemm/mma_product.h of which whole chunks may be copied; cp.async brings them to where wgmma reads them, whatever they
+// gather. The order of additions is the hardware's, in ascending groups of 16 steps of k.
+#pragma once
+
+#include "gemm/mma_product.h"
+
+// wgmma is a word of sm_90a alone. Other code of these kernels is never launched: has_wgmma().
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(SIXLOOP_SIMT)
+#define SIXLOOP_SM90A 1
+#endif
+
+namespace sixloop::cuda {
+
+// Words of shared memory that a warp's results go through, 16 rows of kColumns at a time, so that a row's neighbours
+// are stored together. 8 words more than a row keep its stores apart.
+template <int kColumns>
+constexpr int kResultWords = 16 * (kColumns + 8);
+
+// The tile of C that a block computes, a warpgroup for each 64 rows of it. Of its steps of k, 64 at a time, kStages lie
+// in shared memory. kBlocks: that a processor is to hold; a lone one does not wait for its products before it goes on
+// to the next stage.
+template <int BM_, int BN_, int kStages_, int kBlocks_>
+struct WgmmaShape {
+  using T = BFloat16;
+  static constexpr int BM = BM_, BN = BN_, BK = 64, kStages = kStages_, kBlocks = kBlocks_;
+  static constexpr int kThreads = 2 * BM;
+  static constexpr int kUnderWay = kBlocks == 1 ? 1 : 0;  // products
+  static constexpr int kAhead = kStages - 1 - kUnderWay;  // stages that are being copied
+  static constexpr int kStage = BK * (BM + BN);           // elements
+  static constexpr int kTile = BK * 64;                   // elements of 64 rows or columns in a stage
+  static constexpr int kResultColumns = 64;
+  static constexpr size_t kOperandBytes = kStages * kStage * sizeof(T);
+  static constexpr size_t kResultBytes = kThreads / 32 * kResultWords<kResultColumns> * sizeof(float);
+  static constexpr size_t kAlignment = 1024;  // of wgmma's operands
+  static constexpr size_t kSharedBytes = kAlignment + (kOperandBytes > kResultBytes ? kOperandBytes : kResultBytes);
+};
+using Wgmma128x256 = WgmmaShape<128, 256, 4, 1>;
+using Wgmma128x128 = WgmmaShape<128, 128, 6, 1>;
+using Wgmma128x64 = WgmmaShape<128, 64, 4, 2>;
+using Wgmma64x64 = WgmmaShape<64, 64, 4, 3>;
+
+// A stage's share of an operand, in the layout of ptx::wgmma_operand.
+template <int BX_, int kThreads_, bool kTurned_>
+struct WgmmaShare {
+  using T = BFloat16;
+  static constexpr int BX = BX_, BK = 64, kThreads = kThreads_, kChunk = Pack<T>::N;
+  static constexpr bool kTurned = kTurned_;
+  static constexpr int kLine = (kTurned ? BK : BX) / kChunk;  // chunks
+  static constexpr int kChunks = BX * BK / kChunk / kThreads;
+  static_assert(kChunks * kChunk * kThreads == BX * BK && kThreads % kLine == 0);
+  static constexpr int kLinesApart = kThreads / kLine;  // from one chunk of a thread to its next
+
+  __device__ __forceinline__ static int at(int line, int chunk) {
+    return chunk / 8 * (BK * 64) + line * 64 + (chunk % 8 ^ line % 8) * kChunk;
+  }
+  __device__ __forceinline__ static int line() { return static_cast<int>(threadIdx.x) / kLine; }
+  __device__ __forceinline__ static int along() { return static_cast<int>(threadIdx.x) % kLine * kChunk; }
+
+  struct Put {
+    T* shared;
+
+    __device__ __forceinline__ T* to(int p) const { return shared + at(line() + p * kLinesApart, along() / kChunk); }
+    __device__ __forceinline__ void whole(int p, const T* from, bool present) const {
+      ptx::cp_async<16>(to(p), from, present);
+    }
+    // Only operands of whole chunks come here.
+    template <class Find>
+    __device__ __forceinline__ void pieces(int, int, const Find&) const {}
+  };
+};
+template <class Shape, class Left>
+using WgmmaShareOfA = WgmmaShare<Shape::BM, Shape::kThreads, Left::kTurned>;
+template <class Shape, class Right>
+using WgmmaShareOfB = WgmmaShare<Shape::BN, Shape::kThreads, Right::kTurned>;
+
+// What a block computes: rows and columns of C from here on, over a range of k.
+struct ProductTile {
+  int64_t row, column, batch, part, k_begin, k_end;
+  int tiles_k;
+};
+
+// Tile number `index` of all batches and parts, in stripes.
+template <int BM, int BN, int BK>
+__device__ __forceinline__ ProductTile product_tile(const ProductSizes& g, int64_t index) {
+  const int64_t tiles_m = ceil_div(g.m, BM), tiles_n = ceil_div(g.n, BN);
+  const int64_t tile = index % (tiles_m * tiles_n), rest = index / (tiles_m * tiles_n);
+  const int64_t stripe = tile / (kStripe * tiles_n), within = tile % (kStripe * tiles_n);
+  const int64_t height = tiles_m - stripe * kStripe < kStripe ? tiles_m - stripe * kStripe : kStripe;
+  ProductTile t;
+  t.row = (stripe * kStripe + within % height) * BM;
+  t.column = within / height * BN;
+  t.batch = rest % g.batches;
+  t.part = rest / g.batches;
+  t.k_begin = t.part * g.part_k;
+  t.k_end = g.parts == 1 || g.k < t.k_begin + g.part_k ? g.k : t.k_begin + g.part_k;
+  t.tiles_k = static_cast<int>(ceil_div(t.k_end - t.k_begin, BK));
+  return t;
+}
+
+// Stores a warp's 16 rows of a tile of BN columns. `results`: kResultWords<kColumns> for each of the block's warps.
+template <int BN, int kColumns, class Rows>
+__device__ __forceinline__ void store_tile(const float (&acc)[BN / 2], float* results, int warp, const ProductSizes& g,
+                                           const ProductTile& at, const MmaSink<Rows>& sink) {
+  constexpr int kRow = kColumns + 8, kLanes = kColumns / 8, kRowsAtOnce = 32 / kLanes;
+  const int lane = static_cast<int>(threadIdx.x) % 32, place = lane % kLanes * 8;
+  results += warp * kResultWords<kColumns>;
+#pragma unroll
+  for (int slice = 0; slice < BN / kColumns; ++slice) {
+    __syncwarp();
+#pragma unroll
+    for (int j = 0; j < kLanes; ++j) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int i = slice * (kColumns / 2) + j * 4 + half * 2;
+        *reinterpret_cast<float2*>(results + (lane / 4 + half * 8) * kRow + j * 8 + lane % 4 * 2) =
+            make_float2(acc[i], acc[i + 1]);
+      }
+    }
+    __syncwarp();
+    const int64_t first = at.column + slice * kColumns + place, live = g.n - first;
+    float bias[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      bias[j] = sink.bias.data != nullptr && j < live ? sink.bias.load(at.batch * sink.bias_step + first + j) : 0.0f;
+    }
+    const int64_t out = at.batch * sink.batch_step + at.part * sink.part_step + first;
+#pragma unroll
+    for (int pass = 0; pass < 16 / kRowsAtOnce; ++pass) {
+      const int line = pass * kRowsAtOnce + lane / kLanes;
+      const int64_t r = at.row + warp * 16 + line;
+      if (r < g.m && live > 0) {
+        float v[8];
+#pragma unroll
+        for (int j = 0; j < 8; j += 4) {
+          const Pack<float> pack = load_pack(results + line * kRow + place + j);
+#pragma unroll
+          for (int x = 0; x < 4; ++x) v[j + x] = pack.v[x];
+        }
+        if (sink.bias.data != nullptr) {
+#pragma unroll
+          for (int j = 0; j < 8; ++j) v[j] = v[j] + bias[j];
+        }
+        if (sink.relu) {
+#pragma unroll
+          for (int j = 0; j < 8; ++j) v[j] = Lane<float>::max(Lane<float>::zero(), {v[j]}).v;
+        }
+        store_eight(sink, v, out + sink.rows(r), live);
+      }
+    }
+  }
+}
+
+template <class Shape, class Left, class Right, class Rows>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
+    wgmma_kernel(ProductSizes g, Left left, Right right, MmaSink<Rows> sink) {
+#if defined(SIXLOOP_SM90A)
+  using T = BFloat16;
+  using ShareA = WgmmaShareOfA<Shape, Left>;
+  using ShareB = WgmmaShareOfB<Shape, Right>;
+  constexpr int BM = Shape::BM, BN = Shape::BN, BK = Shape::BK, kStages = Shape::kStages;
+  T* shared = shared_memory<T>();
+  shared += (0u - ptx::shared_address(shared)) % Shape::kAlignment / sizeof(T);
+
+  const ProductTile at = product_tile<BM, BN, BK>(g, blockIdx.x);
+  const int tiles_k = at.tiles_k;
+
+  typename Left::template Loader<ShareA> load_a(left, at.batch, at.row, at.k_begin, at.k_end);
+  typename Right::template Loader<ShareB> load_b(right, at.batch, at.column, at.k_begin, at.k_end);
+  const auto fetch = [&](int t) {
+    if (t < tiles_k) {
+      T* const stage = shared + t % kStages * Shape::kStage;
+      load_a.load(typename ShareA::Put{stage});
+      load_b.load(typename ShareB::Put{stage + BM * BK});
+    }
+    ptx::cp_async_commit();
+  };
+#pragma unroll
+  for (int t = 0; t < Shape::kAhead; ++t) fetch(t);
+
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  // From 16 steps of k to the next.
+  constexpr int kStepA = Left::kTurned ? 16 : 16 * 64, kStepB = Right::kTurned ? 16 : 16 * 64;
+  float acc[BN / 2];
+#pragma unroll
+  for (float& v : acc) v = 0;
+  for (int t = 0; t < tiles_k; ++t) {
+    ptx::cp_async_wait<Shape::kAhead - 1>();
+    ptx::fence_proxy_async();
+    // All see what all have copied to this stage, and the products of the stage that is fetched below are done.
+    __syncthreads();
+    const T* const a = shared + t % kStages * Shape::kStage + warp / 4 * Shape::kTile;
+    const T* const b = shared + t % kStages * Shape::kStage + BM * BK;
+    ptx::wgmma_fence();
+#pragma unroll
+    for (int step = 0; step < BK / 16; ++step) {
+      ptx::wgmma_bf16<BN, !Left::kTurned, !Right::kTurned>(
+          acc, ptx::wgmma_operand(a + step * kStepA, 1024, Shape::kTile * sizeof(T)),
+          ptx::wgmma_operand(b + step * kStepB, 1024, Shape::kTile * sizeof(T)), true);
+    }
+    ptx::wgmma_commit();
+    fetch(t + Shape::kAhead);
+    ptx::wgmma_wait<Shape::kUnderWay>();
+  }
+  ptx::wgmma_wait<0>();
+  ptx::wgmma_hold(acc);
+  ptx::cp_async_wait<0>();
+  __syncthreads();
+
+  store_tile<BN, Shape::kResultColumns>(acc, reinterpret_cast<float*>(shared), warp, g, at, sink);
+#endif
+}
+
+template <class Shape, class Left, class Right, class Rows>
+void launch_wgmma(const ProductSizes& g, Left left, Right right, const MmaSink<Rows>& sink) {
+  left.template prepare<WgmmaShareOfA<Shape, Left>>();
+  right.template prepare<WgmmaShareOfB<Shape, Right>>();
+  const auto blocks = static_cast<unsigned>(product_blocks(g, Shape::BM, Shape::BN));
+  SIXLOOP_LAUNCH((wgmma_kernel<Shape, Left, Right, Rows>), blocks, Shape::kThreads, Shape::kSharedBytes,
+                 current_stream(), g, left, right, sink);
+}
+
+}  // namespace sixloop::cuda
