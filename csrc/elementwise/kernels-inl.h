@@ -105,9 +105,7 @@ struct Step {
 template <class V>
 struct Ramp {
   SIXLOOP_HD static V value(V x, V) { return V::min(V::set1(1), V::max(V::zero(), x)); }
-  SIXLOOP_HD static V gradient(V dy, V x, V) {
-    return V::where(V::lt(V::zero(), x) & V::lt(x, V::set1(1)), dy);
-  }
+  SIXLOOP_HD static V gradient(V dy, V x, V) { return V::where(V::lt(V::zero(), x) & V::lt(x, V::set1(1)), dy); }
   SIXLOOP_HD static V gradient_of(V dy, V y) { return gradient(dy, y, V::zero()); }
 };
 

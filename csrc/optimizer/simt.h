@@ -7,8 +7,8 @@
 
 namespace sixloop::cuda {
 
-// Of many arrays in few launches: args[i] is of n[i] > 0 elements, and all have the same numbers. `live`, where it is not
-// null, is optimizer.h's LiveNumbers.
+// Of many arrays in few launches: args[i] is of n[i] > 0 elements, and all have the same numbers. `live`, where it is
+// not null, is optimizer.h's LiveNumbers.
 void sgd(const std::vector<SgdArgs<float>>& args, const std::vector<int64_t>& n, const double* live);
 void sgd(const std::vector<SgdArgs<double>>& args, const std::vector<int64_t>& n, const double* live);
 void adam(const std::vector<AdamArgs<float>>& args, const std::vector<int64_t>& n, const double* live);
