@@ -80,6 +80,9 @@ RULES = [
         ("HMMA.16816.F32.BF16", "LDSM.16", "LDGSTS.E.128", "STG.E.128"),
     ),
     Rule(r"^mma_kernel<MmaShape<float,", ("HMMA.1688.F32.TF32", "LDGSTS.E.128", "STG.E.128")),
+    # Hopper's: of four warps at a time, out of shared memory.
+    Rule(r"^wgmma_kernel<", ("HGMMA.F32.BF16", "LDGSTS.E.128", "WARPGROUP"), arch="sm_90a"),
+    Rule(r"^tma_kernel<", ("HGMMA.F32.BF16", "UTMALDG", "USETMAXREG"), arch="sm_90a"),
 ]
 # A thread gets registers in units of so many.
 REGISTER_UNIT = 8
