@@ -192,7 +192,7 @@ def test_run_that_died_in_its_first_epoch_is_resumed_from_its_start(capsys):
     # What is there before the first step of a second run in the same place.
     settings = json.loads(Path("run/run.json").read_text())
     train, _ = data.digits()
-    cli._new_trainer(settings, train, [], "cpu").save("run/last")
+    cli._new_trainer(settings, train, [], "cpu", "fp32").save("run/last")
     assert digest(run(capsys, "train", "--resume", "run")) == whole
 
 
