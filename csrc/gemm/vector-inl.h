@@ -40,8 +40,8 @@ void gemm_vector(const GemmVectorArgs<T>& s) {
 // M rows of A: squares of B are transposed in registers.
 template <class V, int M, class T = typename V::T>
 void gemm_vector_turned_rows(const GemmVectorArgs<T>& s, const T* a, T* c) {
-  constexpr int kGroups = 2;  // of V::N columns of C, whose chains of additions overlap
-  constexpr int64_t kAhead = 512 / sizeof(T);
+  constexpr int kGroups = 2;                   // of V::N columns of C, whose chains of additions overlap
+  constexpr int64_t kAhead = 512 / sizeof(T);  // eight lines of each row; other distances were not tried
   const int64_t whole = s.steps / V::N * V::N;
   for (int64_t j = 0; j < s.columns; j += kGroups * V::N) {
     const T* rows[kGroups * V::N];

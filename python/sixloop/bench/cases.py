@@ -415,7 +415,7 @@ def _lenet_training(batch: int) -> Work:
     x, labels = inputs["x"], inputs["labels"]
     loss = losses.get("cross_entropy")
     # The weights do not move: once the one batch is learnt, velocities of units that no longer fire
-    # would decay to subnormal numbers, which processors compute with ten times slower.
+    # would decay to subnormal numbers, which processors compute with far more slowly.
     optimizer = optim.SGD(lr=0.0, momentum=0.9)
     parameters = model.trainable_parameters()
     step = 0
