@@ -123,6 +123,13 @@ def test_local_memory_is_found(opcode):
     assert "add: local memory" in wrong
 
 
+@pytest.mark.parametrize("opcode", ["ATOM.ADD", "ATOMG.E.ADD.F32", "RED.E.ADD.F32.FTZ.RN"])
+def test_atomics_are_found(opcode):
+    assert not list(check_sass.check_kernels(kernels(add="LDG.E ATOMS.ADD REDUX.SUM"), []))
+    (wrong,) = check_sass.check_kernels(kernels(add=f"LDG.E {opcode}"), [])
+    assert "add: atomics" in wrong
+
+
 def test_a_missing_instruction_is_found():
     rule = check_sass.Rule(r"^add", ("LDG.E.128", "STG.E.128"))
     assert not list(check_sass.check_kernels(kernels(add="LDG.E.128 STG.E.128"), [rule]))

@@ -3,11 +3,11 @@
 python tools/check_sass.py dist/*.whl             # or extension modules, or object files
 python tools/check_sass.py dist/*.whl --update    # write tools/registers.json
 
-Checked are the architectures, that no kernel has local memory, that kernels have the instructions
-RULES names, and that none is given more registers than registers.json has for it: registers of a
-kernel that is not there yet are not compared. Needs cuobjdump and nvdisasm, from PyPI's
-nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm, and binutils' c++filt; where one is missing, or the
-module has no such code, it says SKIPPED.
+Checked are the architectures, that no kernel has local memory or atomics, that kernels have the
+instructions RULES names, and that none is given more registers than registers.json has for it:
+registers of a kernel that is not there yet are not compared. Needs cuobjdump and nvdisasm, from
+PyPI's nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm, and binutils' c++filt; where one is missing,
+or the module has no such code, it says SKIPPED.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ TABLE = Path(__file__).resolve().parent / "registers.json"
 ARCHITECTURES = {"elf sm_80", "elf sm_90a", "ptx sm_80"}
 TOOLS = ("cuobjdump", "nvdisasm", "c++filt")
 LOCAL_MEMORY = {"LDL", "STL"}
+# On memory that other blocks see: results would depend on their order.
+ATOMICS = {"ATOM", "ATOMG", "RED"}
 
 Key = tuple[str, str]  # architecture, mangled name
 
@@ -159,10 +161,13 @@ def has(opcodes: set[str], needed: str) -> bool:
 
 
 def check_kernels(kernels: dict[Key, Kernel], rules: list[Rule]) -> Iterator[str]:
-    """Yields kernels with local memory or without what a rule wants, and rules for no kernel."""
+    """Yields kernels with what none may have or without what a rule wants; rules for no kernel."""
     for (arch, name), kernel in kernels.items():
-        if any(opcode.split(".")[0] in LOCAL_MEMORY for opcode in kernel.opcodes):
+        operations = {opcode.split(".")[0] for opcode in kernel.opcodes}
+        if operations & LOCAL_MEMORY:
             yield f"{arch} {name}: local memory"
+        if operations & ATOMICS:
+            yield f"{arch} {name}: atomics"
     for rule in rules:
         matching = [
             (arch, name, kernel)

@@ -87,7 +87,7 @@ def check_device_code(path: str, text: str) -> Iterator[Finding]:
             yield path, number, "kernels are launched by SIXLOOP_LAUNCH alone"
         if "__shared__" in code:
             yield path, number, "shared memory comes from cuda::shared_memory"
-        if path.endswith(".cu") and re.search(r"\batomic[A-Z]", code):
+        if re.search(r"\batomic[A-Z]", code):
             yield path, number, "no result may depend on the order of threads"
         if path.endswith((".cu", ".cuh")) and re.search(r'#include [<"](pybind11|Python\.h)', line):
             yield path, number, "only csrc/bindings knows Python"

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "cuda/runtime.h"
 
@@ -15,7 +16,10 @@ namespace sixloop::cuda {
 // The library's stream, of which every launch and copy of an op is a part.
 inline cudaStream_t current_stream() { return static_cast<cudaStream_t>(stream_handle()); }
 
-// Throws DeviceError with the call, its place and CUDA's own words.
+// "1.50 GiB"
+std::string size_text(int64_t bytes);
+
+// Throws DeviceError with the call, its place and CUDA's own words; OutOfMemory with sizes where memory is what lacks.
 [[noreturn]] void throw_cuda_error(cudaError_t error, const char* what, const char* file, int line);
 
 #define SIXLOOP_CUDA(call)                                                         \

@@ -126,16 +126,22 @@ cudaStream_t stream_of(const State& s, uintptr_t number) {
   }
 }
 
-// "1.50 GiB"
-std::string size_text(int64_t bytes) {
-  char text[64];
-  const auto n = static_cast<double>(bytes);
-  if (bytes >= int64_t{1} << 30) {
-    std::snprintf(text, sizeof text, "%.2f GiB", n / (1 << 30));
-  } else {
-    std::snprintf(text, sizeof text, "%.2f MiB", n / (1 << 20));
-  }
-  return text;
+// Neither the library's own nor one of the default streams: it may be gone at any time.
+bool is_foreign(uintptr_t number) { return number > 2; }
+
+bool is_gone(cudaStream_t stream) {
+  const cudaError_t error = cudaStreamQuery(stream);
+  if (error == cudaSuccess || error == cudaErrorNotReady) return false;
+  (void)cudaGetLastError();
+  return true;
+}
+
+// Whose memory is taken; asked for after an error, so that errors of its own are left out.
+std::string memory_text() {
+  size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) (void)cudaGetLastError();
+  return "tensors of this process take " + size_text(allocated) + ", " + size_text(static_cast<int64_t>(free)) +
+         " of " + size_text(static_cast<int64_t>(total)) + " are free";
 }
 
 bool capturing(cudaStream_t stream) {
@@ -225,13 +231,14 @@ void take_back_from_stream(int64_t other) noexcept {
 
 void set_stream(uintptr_t handle) {
   const State& s = ready();
-  if (const cudaError_t error = cudaStreamQuery(stream_of(s, handle));
-      error != cudaSuccess && error != cudaErrorNotReady) {
-    (void)cudaGetLastError();
-    throw DeviceError("[cuda.set_stream] " + std::to_string(handle) +
-                      " is not a stream of this process: " + text_of(error));
+  if (is_gone(stream_of(s, handle))) {
+    throw DeviceError("[cuda.set_stream] " + std::to_string(handle) + " is not a stream of this process");
   }
-  make_stream_wait(handle);
+  if (is_foreign(chosen_stream) && !stream_records && is_gone(stream_of(s, chosen_stream))) {
+    SIXLOOP_CUDA(cudaDeviceSynchronize());  // after what the stream was asked for that is gone now
+  } else {
+    make_stream_wait(handle);
+  }
   chosen_stream = handle;
 }
 
@@ -261,11 +268,31 @@ void empty_cache() {
   SIXLOOP_CUDA(cudaMemPoolTrimTo(state().pool, 0));
 }
 
+std::string size_text(int64_t bytes) {
+  char text[64];
+  const auto n = static_cast<double>(bytes);
+  if (bytes >= int64_t{1} << 30) {
+    std::snprintf(text, sizeof text, "%.2f GiB", n / (1 << 30));
+  } else {
+    std::snprintf(text, sizeof text, "%.2f MiB", n / (1 << 20));
+  }
+  return text;
+}
+
 void throw_cuda_error(cudaError_t error, const char* what, const char* file, int line) {
   (void)cudaGetLastError();  // else the next launch would report it again
   const char* tree = std::strstr(file, "csrc/");
-  throw DeviceError(std::string("[cuda] ") + what + ": " + text_of(error) + " at " + (tree != nullptr ? tree : file) +
-                    ":" + std::to_string(line));
+  const std::string place = std::string(" at ") + (tree != nullptr ? tree : file) + ":" + std::to_string(line);
+  if (error == cudaErrorMemoryAllocation) {
+    throw OutOfMemory(std::string("[cuda] out of memory in ") + what + place + ": " + memory_text());
+  }
+  std::string hint;
+  if (error == cudaErrorInvalidResourceHandle) {
+    hint = is_foreign(chosen_stream)
+               ? "; the stream that cuda.set_stream() chose may be gone: choose another one, or None"
+               : "; the calling thread's current CUDA device may be another one than the first";
+  }
+  throw DeviceError(std::string("[cuda] ") + what + ": " + text_of(error) + place + hint);
 }
 
 void check_launch(const char* kernel, cudaStream_t stream, const char* file, int line) {
@@ -298,10 +325,8 @@ std::shared_ptr<void> cuda::allocate_plainly(size_t bytes) {
   }
   if (error == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
-    const cuda::MemoryStats stats = cuda::memory_stats();
-    throw cuda::OutOfMemory("[cuda] out of memory: " + cuda::size_text(static_cast<int64_t>(bytes)) +
-                            " asked for; tensors of this process take " + cuda::size_text(stats.allocated) + ", " +
-                            cuda::size_text(stats.free) + " of " + cuda::size_text(stats.total) + " are free");
+    throw cuda::OutOfMemory("[cuda] out of memory: " + cuda::size_text(static_cast<int64_t>(bytes)) + " asked for; " +
+                            cuda::memory_text());
   }
   if (error != cudaSuccess) cuda::throw_cuda_error(error, "cudaMallocAsync", __FILE__, __LINE__);
   const auto size = static_cast<int64_t>(bytes);

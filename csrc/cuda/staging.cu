@@ -65,7 +65,13 @@ std::vector<Tensor> Staging::upload(const std::vector<Tensor>& arrays) {
     if (slot.pinned != nullptr) SIXLOOP_CUDA(cudaFreeHost(slot.pinned));
     slot.pinned = nullptr;
     slot.bytes = 0;
-    SIXLOOP_CUDA(cudaMallocHost(&slot.pinned, bytes));
+    const cudaError_t error = cudaMallocHost(&slot.pinned, bytes);
+    if (error == cudaErrorMemoryAllocation) {
+      (void)cudaGetLastError();
+      throw OutOfMemory("[cuda] out of memory of the CPU that can be pinned: " +
+                        size_text(static_cast<int64_t>(bytes)) + " asked for");
+    }
+    if (error != cudaSuccess) throw_cuda_error(error, "cudaMallocHost", __FILE__, __LINE__);
     slot.there = Tensor::empty({static_cast<int64_t>(bytes)}, DType::uint8, Device::cuda);
     slot.bytes = bytes;
     SIXLOOP_CUDA(cudaEventRecord(slot.used, kernels));  // the allocation is in the order of that stream

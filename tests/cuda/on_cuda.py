@@ -122,3 +122,24 @@ class Unaligned:
         seen.shape[0] = self.rows
         seen.byte_offset = self.tensor.nbytes // self.tensor.size
         return capsule
+
+
+class Altered:
+    """An array on the GPU whose DLPack says something else about it than is true."""
+
+    def __init__(
+        self, x: Any, *, device: int = 0, bits: int = 32, strides: tuple[int, ...] | None = None
+    ) -> None:
+        self.tensor, self.device, self.bits, self.strides = to_cuda(x), device, bits, strides
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.tensor.__dlpack_device__()[0], self.device
+
+    def __dlpack__(self, stream: Any = None) -> Any:
+        capsule = self.tensor.__dlpack__(stream=stream)
+        seen = _DLTensor.from_address(_pointer_of(capsule, b"dltensor"))
+        seen.device[1] = self.device
+        seen.dtype[1] = self.bits
+        for axis, stride in enumerate(self.strides or ()):
+            seen.strides[axis] = stride
+        return capsule

@@ -830,8 +830,11 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
   if (captures.count(stream) != 0) return set_error(cudaErrorStreamCaptureUnsupported);
   return enqueue(stream, [p] { memory.free(static_cast<char*>(p)); });
 }
+// At once no more than the device has.
 cudaError_t cudaMallocHost(void** p, size_t bytes) {
-  *p = std::malloc(bytes);
+  const Lock lock(mutex);
+  memory.prepare();
+  *p = bytes <= memory.bytes ? std::malloc(bytes) : nullptr;
   return *p != nullptr ? cudaSuccess : set_error(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void* p) {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <vector>
 
@@ -122,6 +123,21 @@ TEST(sanitizers_see_kernels) {
 #endif
 }
 
+// With SIXLOOP_CUDA_SYNC=1 an error comes from the launch that made it.
+TEST(launches_are_waited_for_where_asked) {
+  const auto launch_fails = [](const char* value) {
+    setenv("SIXLOOP_CUDA_SYNC", value, 1);
+    try {
+      SIXLOOP_LAUNCH(divergent, 1, 32, 0, cuda::current_stream());
+    } catch (const std::logic_error&) {
+      return true;
+    }
+    return false;
+  };
+  CHECK(!dies([&] { _exit(launch_fails("1") ? 0 : 1); }));
+  CHECK(!dies([&] { _exit(launch_fails("0") ? 1 : 0); }));
+}
+
 TEST(host_cannot_follow_device_pointers) {
   CHECK(dies([] { *Tensor::empty({5}, DType::float32, Device::cuda).data<volatile float>() = 1; }));
 }
@@ -207,6 +223,9 @@ TEST(memory_begins_as_nan_and_ends) {
   CHECK_THROWS(cuda::OutOfMemory, "[cuda] out of memory: 8.00 GiB asked for",
                Tensor::empty({int64_t{1} << 31}, DType::float32, Device::cuda));
   CHECK_EQ(element(on_gpu(counted(3)), 2), 2.f);  // goes on
+  CHECK_THROWS(cuda::OutOfMemory,
+               "[cuda] out of memory in a call at csrc/x.cu:7: tensors of this process take 0.00 MiB, 256",
+               cuda::throw_cuda_error(cudaErrorMemoryAllocation, "a call", "/tree/csrc/x.cu", 7));
 }
 
 TEST(graphs_replay) {
@@ -243,6 +262,24 @@ TEST(streams_of_others) {
   CHECK_THROWS(cuda::DeviceError, "is not a stream of this process",
                cuda::set_stream(reinterpret_cast<uintptr_t>(theirs)));
   CHECK_EQ(element(t, 3), 3.f);
+}
+
+TEST(a_stream_that_dies_while_it_is_chosen) {
+  cudaStream_t theirs = nullptr;
+  SIXLOOP_CUDA(cudaStreamCreateWithFlags(&theirs, cudaStreamNonBlocking));
+  Tensor t = on_gpu(counted(4));
+  cuda::set_stream(reinterpret_cast<uintptr_t>(theirs));
+  SIXLOOP_CUDA(cudaStreamDestroy(theirs));
+  CHECK_THROWS(cuda::DeviceError, "invalid resource handle", Tensor::empty({4}, DType::float32, Device::cuda));
+  CHECK_THROWS(cuda::DeviceError, "chose may be gone: choose another one, or None", on_host(t));
+  CHECK_THROWS(cuda::DeviceError, "chose may be gone", (cuda::synchronize(), 0));
+  const int64_t before = cuda::memory_stats().allocated;
+  {
+    const Tensor freed = std::move(t);
+  }
+  CHECK_EQ(cuda::memory_stats().allocated, before - 16);
+  cuda::set_stream(0);
+  CHECK_EQ(element(on_gpu(counted(4)), 3), 3.f);
 }
 
 // Last: it initialises CUDA here and asks a child.
