@@ -256,6 +256,11 @@ _ANY_SHAPE_THAT_FITS = {
         ),
         ("conv2d", ("bias", "(8,)", "(7,)"), lambda: ops.conv2d(X, W, ones(7))),
         (
+            "conv2d",
+            ("residual", "(2, 4, 6, 8)", "(2, 4, 5, 8)"),
+            lambda: ops.conv2d(X, W, residual=ones(2, 4, 5, 8)),
+        ),
+        (
             "conv2d_grad_input",
             ("dy", "(2, 4, 6, 8)", "(2, 4, 5, 8)"),
             lambda: ops.conv2d_grad_input(ones(2, 4, 5, 8), W, X.shape),

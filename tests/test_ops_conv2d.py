@@ -222,6 +222,23 @@ def test_fused_activation_is_the_separate_one(rng, name, algorithm):
             assert_same_bits(fused, ops.activation(plain, name), f"{case}: ")
 
 
+@every_dtype
+@every_algorithm
+@every_case
+def test_residual(rng, case: Conv, algorithm, dtype):
+    params = {"algorithm": algorithm, **case.params}
+    x, w = _integers(rng, case.x, dtype), _integers(rng, case.w, dtype)
+    residual = _integers(rng, case.y, dtype)
+    expected = reference.conv2d(x, w, **case.params) + residual
+    assert_exact(ops.conv2d(x, w, residual=residual, **params), expected, dtype, "integers: ")
+    x, w, bias = (_normal(rng, shape, dtype) for shape in (case.x, case.w, case.o))
+    residual = _normal(rng, case.y, dtype)
+    for name in (None, "relu", "tanh"):
+        actual = ops.conv2d(x, w, bias, residual=residual, activation=name, **params)
+        plain = ops.conv2d(x, w, bias, **params)
+        assert_same_bits(actual, ops.add(plain, residual, activation=name), f"{name}: ")
+
+
 @pytest.mark.parametrize("algorithm", WINOGRAD)
 def test_winograd_gradients_by_differences(rng, algorithm):
     case = Conv("parts of tiles", (1, 5, 6, 2), (3, 3), 3, padding=((1, 0), (2, 1)))

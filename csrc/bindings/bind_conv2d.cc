@@ -43,7 +43,8 @@ Conv2dPass parse_pass(const Call& call, const py::object& pass) {
 void bind_conv2d(py::module_& m) {
   m.def("conv2d", [](const py::object& x, const py::object& w, const py::object& bias, const py::object& strides,
                      const py::object& padding, const py::object& dilation, const py::object& groups,
-                     const py::object& activation, const py::object& algorithm, const py::object& precision) {
+                     const py::object& activation, const py::object& algorithm, const py::object& precision,
+                     const py::object& residual) {
     Call call("conv2d", Devices::all);
     const Tensor tx = call.array("x", x);
     const Tensor tw = call.array("weight", w);
@@ -51,7 +52,8 @@ void bind_conv2d(py::module_& m) {
     const Activation act = call.activation(activation);
     const Geometry g = parse_geometry(call, tx.shape(), tw.shape(), strides, padding, dilation, groups, algorithm);
     const Precision products = call.precision(precision);
-    return call.run([&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm, products); });
+    const std::optional<Tensor> tresidual = call.optional_array("residual", residual);
+    return call.run([&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm, products, tresidual); });
   });
   m.def("conv2d_grad_input", [](const py::object& dy, const py::object& w, const py::object& x_shape,
                                 const py::object& strides, const py::object& padding, const py::object& dilation,

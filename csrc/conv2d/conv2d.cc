@@ -8,6 +8,7 @@
 #include "conv2d/algorithms.h"
 #include "conv2d/mma.h"
 #include "conv2d/simt.h"
+#include "elementwise/elementwise.h"
 
 namespace sixloop {
 namespace {
@@ -157,7 +158,8 @@ Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const
 }
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
-              Activation activation, Conv2dAlgorithm algorithm, Precision precision) {
+              Activation activation, Conv2dAlgorithm algorithm, Precision precision,
+              const std::optional<Tensor>& residual) {
   check_rank4("conv2d", "x", x.shape(), "[N, H, W, C]");
   check_rank4("conv2d", "weight", w.shape(), "[KH, KW, C / groups, O]");
   check_dtypes("conv2d", "x", x, "weight", w);
@@ -167,14 +169,24 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bia
     check_bias_dtype("conv2d", "x", x, *bias);
     check_vector("conv2d", "bias", *bias, p.o, "output channel");
   }
+  if (residual) {
+    check_same_dtype("conv2d", "x", x, "residual", *residual);
+    check_shape("conv2d", "residual", *residual, {p.n, p.oh, p.ow, p.o});
+  }
   Tensor y = Tensor::empty({p.n, p.oh, p.ow, p.o}, x.dtype(), x.device());
 #if defined(SIXLOOP_HAS_CUDA)
   if (on_tensor_cores(precision, x)) {
     check_tensor_core_algorithm("conv2d", algorithm, x.dtype());
-    if (y.size() > 0) cuda::mma_conv2d(p, x, w, bias ? &*bias : nullptr, activation, y);
+    if (y.size() > 0) {
+      cuda::mma_conv2d(p, x, w, bias ? &*bias : nullptr, residual ? &*residual : nullptr, activation, y);
+    }
     return y;
   }
 #endif
+  if (residual) {
+    // These kernels have no other sum behind the bias.
+    return add(conv2d(x, w, bias, window, groups, Activation::none, algorithm, precision), *residual, activation);
+  }
   const Conv2dAlgorithm chosen = select_algorithm("conv2d", Conv2dPass::forward, p, algorithm);
   if (y.size() == 0) return y;
 #if defined(SIXLOOP_HAS_CUDA)

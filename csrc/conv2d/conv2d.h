@@ -1,6 +1,6 @@
 // Two-dimensional convolution (cross-correlation, as all deep-learning libraries have it) and its gradients.
 //
-//     y[n, oh, ow, o] = activation(bias[o] + sum over kh, kw, i of
+//     y[n, oh, ow, o] = activation(bias[o] + residual[n, oh, ow, o] + sum over kh, kw, i of
 //         x[n, oh * stride_h - pad_top + kh * dilation_h, ow * stride_w - pad_left + kw * dilation_w, g * I + i]
 //         * w[kh, kw, i, o])                               g = o / (O / groups), I = C / groups
 //
@@ -54,7 +54,8 @@ Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& para
 Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups);
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
-              Activation activation, Conv2dAlgorithm algorithm, Precision precision = Precision::fp32);
+              Activation activation, Conv2dAlgorithm algorithm, Precision precision = Precision::fp32,
+              const std::optional<Tensor>& residual = std::nullopt);
 Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Window& window, int64_t groups,
                          Conv2dAlgorithm algorithm, Precision precision = Precision::fp32);
 Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window, int64_t groups,

@@ -68,13 +68,14 @@ int64_t padded_channels(const Conv2dParams& p) {
 }
 
 template <class T>
-void forward(const Conv2dParams& p, const T* x, const T* w, const Tensor* bias, bool relu, const Tensor& y) {
+void forward(const Conv2dParams& p, const T* x, const T* w, const Tensor* bias, const Tensor* residual, bool relu,
+             const Tensor& y) {
   if (const int64_t c = padded_channels<T>(p); c != p.c) {
     Conv2dParams wide = p;
     wide.c = c;
     const Tensor wide_x = padded_rows(x, p.n * p.h * p.w, p.c, c);
     const Tensor wide_w = padded_rows(w, p.window.kh * p.window.kw, p.c * p.o, c * p.o);
-    return forward<T>(wide, wide_x.data<T>(), wide_w.data<T>(), bias, relu, y);
+    return forward<T>(wide, wide_x.data<T>(), wide_w.data<T>(), bias, residual, relu, y);
   }
   const int64_t pixels = p.n * p.oh * p.ow, columns = p.o / p.groups;
   const Windows<T> windows = windows_of(p, x);
@@ -90,12 +91,14 @@ void forward(const Conv2dParams& p, const T* x, const T* w, const Tensor* bias, 
       bias = &wide;
     }
     sink.bias = bias != nullptr ? bias->data<float>() : nullptr;
-    sink.relu = relu;
-    return grouped_windows(p, windows, Filters<T>{w, 0, p.window.kw * tap, tap, p.o, 1, columns}, pixels, columns,
-                           sink);
+    sink.relu = relu && residual == nullptr;
+    grouped_windows(p, windows, Filters<T>{w, 0, p.window.kw * tap, tap, p.o, 1, columns}, pixels, columns, sink);
+    if (residual != nullptr) add(y, *residual, relu ? Activation::relu : Activation::none, y);
+    return;
   }
   const ProductSizes g{pixels, columns, windows.steps(), p.groups};
-  const MmaResult to{float_or_bf16(&y), p.o, columns, y.size(), float_or_bf16(bias), columns, relu};
+  const MmaResult to{float_or_bf16(&y),   p.o,     columns, y.size(),
+                     float_or_bf16(bias), columns, relu,    float_or_bf16(residual)};
   if (is_dense_product(p)) {
     return mma_matrices(g, mma_operand(x, true, p.c, pixels, g.k, g.k),
                         mma_operand(w, false, p.o, columns, g.k, columns), to, false);
@@ -192,12 +195,12 @@ void with_factor(const Tensor& result, const F& f) {
 
 }  // namespace
 
-void mma_conv2d(const Conv2dParams& p, const Tensor& x, const Tensor& w, const Tensor* bias, Activation activation,
-                const Tensor& y) {
+void mma_conv2d(const Conv2dParams& p, const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
+                Activation activation, const Tensor& y) {
   const bool relu = activation == Activation::relu;
   with_factor(y, [&](auto t) {
     using T = decltype(t);
-    forward<T>(p, x.data<T>(), w.data<T>(), bias, relu, y);
+    forward<T>(p, x.data<T>(), w.data<T>(), bias, residual, relu, y);
   });
   // Others are a pass of their own, over rounded results: all of them in the kernels would cost registers.
   if (activation != Activation::none && !relu) activate(y, activation, default_alpha(activation), y);

@@ -31,6 +31,7 @@ __global__ void __launch_bounds__(kThreads) add_parts_kernel(const float* sums, 
   for (int j = 0; j < W; ++j) {
     V value{sum[j]};
     if (to.bias.data != nullptr) value = value + V{to.bias.load((i + j) % to.ld)};
+    if (to.residual.data != nullptr) value = value + V{to.residual.load(i + j)};
     if (to.relu) value = V::max(V::zero(), value);
     to.out.store(i + j, value.v);
   }

@@ -26,6 +26,7 @@ struct MmaResult {
   FloatOrBf16 bias = {};
   int64_t bias_step = 0;
   bool relu = false;
+  FloatOrBf16 residual = {};  // laid out as `out` is
 };
 
 inline FloatOrBf16 float_or_bf16(const Tensor* t) {
@@ -40,13 +41,15 @@ MmaSink<Rows> mma_sink(const MmaResult& to, const Rows& rows) {
   sink.batch_step = to.batch_step;
   sink.bias = to.bias;
   sink.bias_step = to.bias_step;
+  sink.residual = to.residual;
   sink.relu = to.relu;
   const int64_t pack = to.out.is_bf16 ? Pack<BFloat16>::N : Pack<float>::N;
-  sink.packs = to.ld % pack == 0 && to.batch_step % pack == 0 && (reinterpret_cast<uintptr_t>(to.out.data) & 15) == 0;
+  sink.packs = to.ld % pack == 0 && to.batch_step % pack == 0 &&
+               ((reinterpret_cast<uintptr_t>(to.out.data) | reinterpret_cast<uintptr_t>(to.residual.data)) & 15) == 0;
   return sink;
 }
 
-// out[i] = relu(the sum of element i of `parts` arrays of `size` that follow each other, in order, + bias).
+// out[i] = relu(the sum of element i of `parts` arrays of `size` that follow each other, in order, + bias + residual).
 void add_mma_parts(const float* sums, int64_t parts, const MmaResult& to);
 
 // Calls launch(sizes, sink) for the product as it was planned, and adds the parts.

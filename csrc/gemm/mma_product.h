@@ -17,10 +17,9 @@
 
 #include <bit>
 
-#include "base/bfloat16.h"
 #include "cuda/ptx.h"
+#include "gemm/epilogue.h"
 #include "gemm/mma_plan.h"
-#include "gemm/simt_product.h"
 
 namespace sixloop::cuda {
 
@@ -36,9 +35,7 @@ struct MmaShape {
   static constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N;  // of one warp
   static constexpr int MI = WM / 16, NI = WN / 8;             // instructions
   static constexpr int kStages = kStages_, kBlocks = kBlocks_;
-  // Results go through 16 rows of a warp's own; 8 words more than a row keep its stores apart.
-  static constexpr int kResultRow = WN + 8;
-  static constexpr size_t kResultBytes = WARPS_M * WARPS_N * 16 * kResultRow * sizeof(float);
+  static constexpr size_t kResultBytes = WARPS_M * WARPS_N * kResultWords<WN> * sizeof(float);
   static_assert(NI % 2 == 0);
 };
 template <class T>
@@ -199,35 +196,6 @@ struct MmaMatrix {
   };
 };
 
-// One of the types that a bias or a result may have.
-struct FloatOrBf16 {
-  void* data;
-  bool is_bf16;
-
-  __device__ __forceinline__ float load(int64_t i) const {
-    return is_bf16 ? static_cast<float>(static_cast<const BFloat16*>(data)[i]) : static_cast<const float*>(data)[i];
-  }
-  __device__ __forceinline__ void store(int64_t i, float value) const {
-    if (is_bf16) {
-      static_cast<BFloat16*>(data)[i] = BFloat16(value);
-    } else {
-      static_cast<float*>(data)[i] = value;
-    }
-  }
-};
-
-// What becomes of the sums: C = relu(sum + bias), rounded once.
-template <class Rows>
-struct MmaSink {
-  FloatOrBf16 out;
-  Rows rows;
-  int64_t batch_step, part_step;
-  FloatOrBf16 bias;  // its data may be null
-  int64_t bias_step;
-  bool relu;
-  bool packs;  // eight columns of every row, batch and part may be stored by 16 bytes
-};
-
 // The fragments of one step of an operand of a warp, kLong instructions long.
 template <class Share, int kLong>
 __device__ __forceinline__ void load_left(const typename Share::T* shared, int x, int step, uint32_t (&a)[kLong][4]) {
@@ -296,30 +264,6 @@ __device__ __forceinline__ void round_fragments(uint32_t (&f)[kLong][kRegisters]
   }
 }
 
-// Eight neighbouring results.
-template <class Rows>
-__device__ __forceinline__ void store_eight(const MmaSink<Rows>& sink, const float (&v)[8], int64_t to, int64_t live) {
-  if (sink.packs && live >= 8) {
-    if (sink.out.is_bf16) {
-      Pack<BFloat16> pack;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) pack.v[j] = BFloat16(v[j]);
-      store_pack(pack, static_cast<BFloat16*>(sink.out.data) + to);
-    } else {
-#pragma unroll
-      for (int j = 0; j < 8; j += 4) {
-        const Pack<float> pack{v[j], v[j + 1], v[j + 2], v[j + 3]};
-        store_pack(pack, static_cast<float*>(sink.out.data) + to + j);
-      }
-    }
-  } else {
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      if (j < live) sink.out.store(to + j, v[j]);
-    }
-  }
-}
-
 template <class Shape, class Left, class Right, class Rows>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     mma_kernel(ProductSizes g, Left left, Right right, MmaSink<Rows> sink) {
@@ -352,7 +296,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     ptx::cp_async_commit();
   }
 
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
   const int warp_row = warp / Shape::kWarpsN * Shape::WM, warp_column = warp % Shape::kWarpsN * Shape::WN;
   float acc[Shape::MI][Shape::NI][4] = {};
   for (int t = 0; t < tiles_k; ++t) {
@@ -386,52 +330,11 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   ptx::cp_async_wait<0>();
   __syncthreads();
 
-  // Sixteen rows at a time, so that a row's neighbours are stored together.
-  constexpr int kRow = Shape::kResultRow, kLanes = Shape::WN / 8, kRowsAtOnce = 32 / kLanes;
-  float* const results = reinterpret_cast<float*>(shared) + warp * 16 * kRow;
-  const int place = lane % kLanes * 8;
-  const int64_t first = column + warp_column + place, live = g.n - first;
-  float bias[8];
-#pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    bias[j] = sink.bias.data != nullptr && j < live ? sink.bias.load(batch * sink.bias_step + first + j) : 0.0f;
-  }
-  const int64_t out = batch * sink.batch_step + part * sink.part_step + first;
+  float* const shared_results = reinterpret_cast<float*>(shared) + warp * kResultWords<Shape::WN>;
+  const WarpResults<Shape::WN, Rows> results(sink, shared_results, batch, part, column + warp_column, g.n);
 #pragma unroll
   for (int mi = 0; mi < Shape::MI; ++mi) {
-    __syncwarp();
-#pragma unroll
-    for (int ni = 0; ni < Shape::NI; ++ni) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        *reinterpret_cast<float2*>(results + (lane / 4 + half * 8) * kRow + ni * 8 + lane % 4 * 2) =
-            make_float2(acc[mi][ni][2 * half], acc[mi][ni][2 * half + 1]);
-      }
-    }
-    __syncwarp();
-#pragma unroll
-    for (int pass = 0; pass < 16 / kRowsAtOnce; ++pass) {
-      const int line = pass * kRowsAtOnce + lane / kLanes;
-      const int64_t r = row + warp_row + mi * 16 + line;
-      if (r < g.m && live > 0) {
-        float v[8];
-#pragma unroll
-        for (int j = 0; j < 8; j += 4) {
-          const Pack<float> pack = load_pack(results + line * kRow + place + j);
-#pragma unroll
-          for (int x = 0; x < 4; ++x) v[j + x] = pack.v[x];
-        }
-        if (sink.bias.data != nullptr) {
-#pragma unroll
-          for (int j = 0; j < 8; ++j) v[j] = v[j] + bias[j];
-        }
-        if (sink.relu) {
-#pragma unroll
-          for (int j = 0; j < 8; ++j) v[j] = Lane<float>::max(Lane<float>::zero(), {v[j]}).v;
-        }
-        store_eight(sink, v, out + sink.rows(r), live);
-      }
-    }
+    results.store(row + warp_row + mi * 16, g.m, [&](int i) { return acc[mi][i / 4][i % 4]; });
   }
 }
 

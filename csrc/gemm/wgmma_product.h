@@ -12,11 +12,6 @@
 
 namespace sixloop::cuda {
 
-// Words of shared memory that a warp's results go through, 16 rows of kColumns at a time, so that a row's neighbours
-// are stored together. 8 words more than a row keep its stores apart.
-template <int kColumns>
-constexpr int kResultWords = 16 * (kColumns + 8);
-
 // The tile of C that a block computes, a warpgroup for each 64 rows of it. Of its steps of k, 64 at a time, kStages lie
 // in shared memory. kBlocks: that a processor is to hold; a lone one does not wait for its products before it goes on
 // to the next stage.
@@ -102,52 +97,11 @@ __device__ __forceinline__ ProductTile product_tile(const ProductSizes& g, int64
 template <int BN, int kColumns, class Rows>
 __device__ __forceinline__ void store_tile(const float (&acc)[BN / 2], float* results, int warp, const ProductSizes& g,
                                            const ProductTile& at, const MmaSink<Rows>& sink) {
-  constexpr int kRow = kColumns + 8, kLanes = kColumns / 8, kRowsAtOnce = 32 / kLanes;
-  const int lane = static_cast<int>(threadIdx.x) % 32, place = lane % kLanes * 8;
-  results += warp * kResultWords<kColumns>;
 #pragma unroll
   for (int slice = 0; slice < BN / kColumns; ++slice) {
-    __syncwarp();
-#pragma unroll
-    for (int j = 0; j < kLanes; ++j) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int i = slice * (kColumns / 2) + j * 4 + half * 2;
-        *reinterpret_cast<float2*>(results + (lane / 4 + half * 8) * kRow + j * 8 + lane % 4 * 2) =
-            make_float2(acc[i], acc[i + 1]);
-      }
-    }
-    __syncwarp();
-    const int64_t first = at.column + slice * kColumns + place, live = g.n - first;
-    float bias[8];
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      bias[j] = sink.bias.data != nullptr && j < live ? sink.bias.load(at.batch * sink.bias_step + first + j) : 0.0f;
-    }
-    const int64_t out = at.batch * sink.batch_step + at.part * sink.part_step + first;
-#pragma unroll
-    for (int pass = 0; pass < 16 / kRowsAtOnce; ++pass) {
-      const int line = pass * kRowsAtOnce + lane / kLanes;
-      const int64_t r = at.row + warp * 16 + line;
-      if (r < g.m && live > 0) {
-        float v[8];
-#pragma unroll
-        for (int j = 0; j < 8; j += 4) {
-          const Pack<float> pack = load_pack(results + line * kRow + place + j);
-#pragma unroll
-          for (int x = 0; x < 4; ++x) v[j + x] = pack.v[x];
-        }
-        if (sink.bias.data != nullptr) {
-#pragma unroll
-          for (int j = 0; j < 8; ++j) v[j] = v[j] + bias[j];
-        }
-        if (sink.relu) {
-#pragma unroll
-          for (int j = 0; j < 8; ++j) v[j] = Lane<float>::max(Lane<float>::zero(), {v[j]}).v;
-        }
-        store_eight(sink, v, out + sink.rows(r), live);
-      }
-    }
+    const WarpResults<kColumns, Rows> to(sink, results + warp * kResultWords<kColumns>, at.batch, at.part,
+                                         at.column + slice * kColumns, g.n);
+    to.store(at.row + warp * 16, g.m, [&](int i) { return acc[slice * (kColumns / 2) + i]; });
   }
 }
 

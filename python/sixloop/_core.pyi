@@ -162,6 +162,7 @@ def conv2d(
     arg7: Any,
     arg8: Any,
     arg9: Any,
+    arg10: Any,
     /,
 ) -> Any: ...
 def conv2d_algorithm(

@@ -98,12 +98,13 @@ def conv2d(
     activation: str | None = None,
     algorithm: str = "auto",
     precision: Precision = "fp32",
+    residual: Array | None = None,
 ) -> Array:
     """Returns the two-dimensional convolution (cross-correlation) of x with the filters w.
 
-    y[n, oh, ow, o] = activation(bias[o] + sum over kh, kw, i of x[n, oh * sh - top + kh * dh,
-    ow * sw - left + kw * dw, g * I + i] * w[kh, kw, i, o]), g being the group of o; elements
-    outside x count as zero.
+    y[n, oh, ow, o] = activation(bias[o] + residual[n, oh, ow, o] + sum over kh, kw, i of
+    x[n, oh * sh - top + kh * dh, ow * sw - left + kw * dw, g * I + i] * w[kh, kw, i, o]), g being
+    the group of o; elements outside x count as zero.
 
     Args:
         x: [N, H, W, C].
@@ -126,12 +127,16 @@ def conv2d(
         precision: of the products of float32 arrays: "fp32" (the default), or "tf32", which rounds
             their factors to 10 bits of mantissa for the tensor cores of a GPU; sums are float32.
             ValueError on the CPU and for other dtypes.
+        residual: [N, OH, OW, O] of the dtype of x, default none; added after the bias. On tensor
+            cores that is part of the kernel, and rounded with it once (but for groups of fewer than
+            16 output channels); elsewhere it is what :func:`add` does, with the same bits.
 
     Returns:
         [N, OH, OW, O] with OH = floor((H + top + bottom - dh * (KH - 1) - 1) / sh) + 1, OW alike.
     """
     return _core.conv2d(
-        *(x, w, bias, strides, padding, dilation, groups, activation, algorithm, precision)
+        *(x, w, bias, strides, padding, dilation, groups, activation, algorithm, precision),
+        residual,
     )
 
 
