@@ -534,6 +534,7 @@ def batch_norm(
     *,
     epsilon: float = 1e-5,
     activation: str | None = None,
+    residual: Any = 0.0,
 ) -> tuple[Array, Array, Array]:
     """Ioffe and Szegedy 2015; the variance is the biased one."""
     x = _f64(x)
@@ -542,7 +543,7 @@ def batch_norm(
     if variance is None:
         variance = ((x - mean) ** 2).sum(axis=_all_but_last(x)) / count
     variance = _f64(variance)
-    y = _f64(gamma) * (x - mean) / np.sqrt(variance + epsilon) + _f64(beta)
+    y = _f64(gamma) * (x - mean) / np.sqrt(variance + epsilon) + _f64(beta) + _f64(residual)
     return _activate(y, activation), mean, variance
 
 

@@ -152,6 +152,8 @@ def test_norms(rng, same_everywhere, shape, dtype):
             *ops.batch_norm_grad(dy, x, gamma, mean, variance),
             *ops.batch_norm_grad(dy, x, gamma, mean, variance, training=False),
             ops.batch_norm(x, gamma, beta, mean, variance)[0],
+            ops.batch_norm(x, gamma, beta, activation="tanh", residual=dy)[0],
+            *ops.batch_norm_grad(dy, x, gamma, mean, variance, relu_output=y),
             ops.local_response_norm(x),
             ops.local_response_norm_grad(dy, x, 5, 1e-4, 0.75, 2.0),
             ops.local_response_norm(x, 4, 0.5, 0.6, 1.0),
@@ -302,6 +304,7 @@ def test_other_ops_of_parts_of_a_batch(rng, dtype):
     small = _normal(rng, (5, 4, 2, 19), dtype)
     for function, *batches in [
         (lambda x: ops.batch_norm(x, gamma, beta, mean, variance)[0], x),
+        (lambda x: ops.batch_norm(x, gamma, beta, mean, variance, residual=x)[0], x),
         (ops.local_response_norm, x),
         (lambda dy, x: ops.local_response_norm_grad(dy, x, 5, 0.1, 0.75, 2.0), dy, x),
         (ops.softmax, x),

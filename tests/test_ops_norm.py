@@ -136,6 +136,102 @@ def test_batch_norm_grad_through_a_relu(rng, shape, dtype, training):
 
 
 @every_dtype
+@every_batch_shape
+@pytest.mark.parametrize("training", [True, False])
+def test_residual(rng, shape, dtype, training):
+    """The bits of a normalisation and an addition after it, and those of their gradients."""
+    x, gamma, beta = _batch(rng, shape, dtype)
+    residual, dy = (rng.normal(size=shape).astype(dtype) for _ in range(2))
+    given = () if training else (x.mean(axis=tuple(range(len(shape) - 1))), np.abs(gamma))
+    plain, mean, variance, affine = ops.batch_norm(x, gamma, beta, *given, return_affine=True)
+    for name in (None, *reference.ACTIVATIONS):
+        y, *others = ops.batch_norm(
+            x, gamma, beta, *given, activation=name, residual=residual, return_affine=True
+        )
+        assert_same_bits(y, ops.add(plain, residual, activation=name), f"{name}: ")
+        assert_same_bits(tuple(others), (mean, variance, affine), f"{name}: ")
+
+    y = ops.batch_norm(x, gamma, beta, *given, activation="relu", residual=residual)[0]
+    statistics = (gamma, mean, variance)
+    *fused, dresidual = ops.batch_norm_grad(dy, x, *statistics, training=training, relu_output=y)
+    dz = ops.activation_grad_from_output(dy, y, "relu")
+    assert_same_bits(dresidual, dz, "dresidual: ")
+    apart = ops.batch_norm_grad(dz, x, *statistics, training=training)
+    assert_same_bits(tuple(fused), apart)
+
+
+@every_dtype
+@every_batch_shape
+def test_residual_against_the_definition(rng, shape, dtype):
+    x, gamma, beta = _batch(rng, shape, dtype)
+    residual, dy = (rng.normal(size=shape).astype(dtype) for _ in range(2))
+    mean = rng.normal(size=shape[-1]).astype(dtype)
+    variance = rng.uniform(0.25, 4, shape[-1]).astype(dtype)
+    arguments = (x, gamma, beta, mean, variance)
+    y, _, _ = ops.batch_norm(*arguments, activation="relu", residual=residual)
+    expected, _, _ = reference.batch_norm(*arguments, activation="relu", residual=residual)
+    eps = np.finfo(dtype).eps
+    # Terms gamma * x / std, gamma * mean / std, beta and the residual, about four roundings each.
+    terms = 4 * (np.abs(x).max() + np.abs(mean).max()) + np.abs(beta).max() + np.abs(residual).max()
+    assert_within(y, expected, 8 * eps * terms, dtype)
+
+    _, dgamma, dbeta, dresidual = ops.batch_norm_grad(
+        dy, x, gamma, mean, variance, relu_output=y, training=False
+    )
+    dz = np.where(y > 0, dy, 0)
+    assert_exact(dresidual, dz, dtype)
+    _, expected_dgamma, expected_dbeta = reference.batch_norm_grad(
+        dz, x, gamma, mean, variance, training=False
+    )
+    axes = tuple(range(len(shape) - 1))
+    unit = _sum_bound(dtype, min(math.prod(shape[:-1]), 64))
+    assert_within(dbeta, expected_dbeta, unit * np.abs(dz).sum(axis=axes), dtype, "dbeta: ")
+    inverse = 1 / np.sqrt(variance.astype(np.float64) + 1e-5)
+    sums = (np.abs(dz) * (np.abs(x - mean) + np.abs(x).max())).sum(axis=axes) * inverse
+    assert_within(dgamma, expected_dgamma, unit * sums, dtype, "dgamma: ")
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2, 3), (6, 2)], ids=str)
+def test_residual_gradients_by_differences(rng, shape):
+    x, gamma, beta = _batch(rng, shape, "float64")
+    residual, dy = (rng.normal(size=shape) for _ in range(2))
+
+    def run(x, gamma, beta, residual):
+        return ops.batch_norm(x, gamma, beta, activation="relu", residual=residual)
+
+    y, mean, variance = run(x, gamma, beta, residual)
+    # Differences of 1e-6 stay on one side of the ReLU's corner.
+    assert np.abs(ops.batch_norm(x, gamma, beta, residual=residual)[0]).min() > 1e-3
+    gradients = ops.batch_norm_grad(dy, x, gamma, mean, variance, relu_output=y)
+    arrays = (x, gamma, beta, residual)
+    for i, gradient in enumerate(gradients):
+        assert_gradient(
+            lambda a, i=i: run(*arrays[:i], a, *arrays[i + 1 :])[0], arrays[i], dy, gradient
+        )
+
+
+def test_residual_that_does_not_fit():
+    x, ones = np.zeros((3, 5, 4), np.float32), np.ones(4, np.float32)
+    for bad in (x[:2], x[..., :3], x.reshape(15, 4)):
+        with pytest.raises(ValueError, match=r"\[batch_norm\] residual .*shape.*\(3, 5, 4\)"):
+            ops.batch_norm(x, ones, ones, residual=bad)
+        with pytest.raises(ValueError, match=r"\[batch_norm_grad\] relu_output .*\(3, 5, 4\)"):
+            ops.batch_norm_grad(x, x, ones, ones, ones, relu_output=bad)
+    with pytest.raises(TypeError, match=r"\[batch_norm\] residual .*float64.*float32"):
+        ops.batch_norm(x, ones, ones, residual=x.astype("float64"))
+    with pytest.raises(TypeError, match=r"\[batch_norm_grad\] relu_output .*float64.*float32"):
+        ops.batch_norm_grad(x, x, ones, ones, ones, relu_output=x.astype("float64"))
+    for bad in (1.0, "x", x.astype(np.int32)):
+        with pytest.raises(TypeError, match=r"\[batch_norm\] residual"):
+            ops.batch_norm(x, ones, ones, residual=bad)
+    affine = np.ones((2, 4), np.float32)
+    with pytest.raises(
+        ValueError, match="relu_affine is of a ReLU without a residual, relu_output"
+    ):
+        ops.batch_norm_grad(x, x, ones, ones, ones, relu_affine=affine, relu_output=x)
+
+
+@every_dtype
 def test_a_large_mean_does_not_eat_the_variance(rng, dtype):
     """E[x^2] - E[x]^2 in one pass would lose every digit of these."""
     offset = 1000.0 if dtype == "float32" else 1e7
@@ -217,6 +313,9 @@ def test_batch_norm_of_nothing():
         assert_exact(y, x, dtype)
         assert_exact(mean, np.zeros(3), dtype)
         assert_exact(variance, np.zeros(3), dtype)
+        assert_exact(ops.batch_norm(x, ones, ones, residual=x)[0], x, dtype)
+        *_, dresidual = ops.batch_norm_grad(x, x, ones, ones, ones, relu_output=x)
+        assert_exact(dresidual, x, dtype)
         dx, dgamma, dbeta = ops.batch_norm_grad(x, x, ones, ones, ones, training=False)
         assert_exact(dx, x, dtype)
         assert_exact(dgamma, np.zeros(3), dtype)

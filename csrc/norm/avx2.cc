@@ -9,13 +9,17 @@ void batch_moments_f32__avx2(const float* x, int64_t rows, int64_t pitch, int64_
                              float* squares) {
   batch_moments<avx2::F32>(x, rows, pitch, channels, base, sum, squares);
 }
-void batch_normalize_f32__avx2(const float* x, float* y, int64_t rows, int64_t channels, const float* mean,
-                               const float* scale, const float* shift) {
-  batch_normalize<avx2::F32>(x, y, rows, channels, mean, scale, shift);
+void batch_normalize_f32__avx2(const float* x, const float* residual, float* y, int64_t rows, int64_t channels,
+                               const float* mean, const float* scale, const float* shift) {
+  batch_normalize<avx2::F32>(x, residual, y, rows, channels, mean, scale, shift);
 }
 void batch_grad_sums_f32__avx2(const float* dy, const float* x, const float* mean, const BatchRelu<float>& relu,
                                int64_t rows, int64_t pitch, int64_t channels, float* sum, float* dot) {
   batch_grad_sums<avx2::F32>(dy, x, mean, relu, rows, pitch, channels, sum, dot);
+}
+void batch_relu_grad_sums_f32__avx2(const float* dy, const float* y, const float* x, const float* mean, int64_t rows,
+                                    int64_t pitch, int64_t channels, float* dz, float* sum, float* dot) {
+  batch_relu_grad_sums<avx2::F32>(dy, y, x, mean, rows, pitch, channels, dz, sum, dot);
 }
 void batch_grad_input_f32__avx2(const float* dy, const float* x, float* dx, int64_t rows, int64_t channels,
                                 const float* mean, const BatchRelu<float>& relu, const float* a, const float* b,
@@ -34,13 +38,18 @@ void batch_moments_f64__avx2(const double* x, int64_t rows, int64_t pitch, int64
                              double* squares) {
   batch_moments<avx2::F64>(x, rows, pitch, channels, base, sum, squares);
 }
-void batch_normalize_f64__avx2(const double* x, double* y, int64_t rows, int64_t channels, const double* mean,
-                               const double* scale, const double* shift) {
-  batch_normalize<avx2::F64>(x, y, rows, channels, mean, scale, shift);
+void batch_normalize_f64__avx2(const double* x, const double* residual, double* y, int64_t rows, int64_t channels,
+                               const double* mean, const double* scale, const double* shift) {
+  batch_normalize<avx2::F64>(x, residual, y, rows, channels, mean, scale, shift);
 }
 void batch_grad_sums_f64__avx2(const double* dy, const double* x, const double* mean, const BatchRelu<double>& relu,
                                int64_t rows, int64_t pitch, int64_t channels, double* sum, double* dot) {
   batch_grad_sums<avx2::F64>(dy, x, mean, relu, rows, pitch, channels, sum, dot);
+}
+void batch_relu_grad_sums_f64__avx2(const double* dy, const double* y, const double* x, const double* mean,
+                                    int64_t rows, int64_t pitch, int64_t channels, double* dz, double* sum,
+                                    double* dot) {
+  batch_relu_grad_sums<avx2::F64>(dy, y, x, mean, rows, pitch, channels, dz, sum, dot);
 }
 void batch_grad_input_f64__avx2(const double* dy, const double* x, double* dx, int64_t rows, int64_t channels,
                                 const double* mean, const BatchRelu<double>& relu, const double* a, const double* b,

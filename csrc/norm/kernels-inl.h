@@ -42,14 +42,25 @@ void batch_moments(const T* x, int64_t rows, int64_t pitch, int64_t channels, T*
   });
 }
 
-template <class V, class T = typename V::T>
-void batch_normalize(const T* x, T* y, int64_t rows, int64_t channels, const T* mean, const T* scale, const T* shift) {
-  for (int64_t r = 0; r < rows; ++r, x += channels, y += channels) {
+template <class V, bool kResidual, class T = typename V::T>
+void batch_normalize(const T* x, const T* residual, T* y, int64_t rows, int64_t channels, const T* mean, const T* scale,
+                     const T* shift) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t row = r * channels;
     for_each_vector<V>(channels, [&](auto lanes, int64_t i) {
-      const V d = lanes.load(x + i) - lanes.load(mean + i);
-      lanes.store(V::fma(d, lanes.load(scale + i), lanes.load(shift + i)), y + i);
+      const V d = lanes.load(x + row + i) - lanes.load(mean + i);
+      V value = V::fma(d, lanes.load(scale + i), lanes.load(shift + i));
+      if constexpr (kResidual) value = value + lanes.load(residual + row + i);
+      lanes.store(value, y + row + i);
     });
   }
+}
+
+template <class V, class T = typename V::T>
+void batch_normalize(const T* x, const T* residual, T* y, int64_t rows, int64_t channels, const T* mean, const T* scale,
+                     const T* shift) {
+  residual != nullptr ? batch_normalize<V, true>(x, residual, y, rows, channels, mean, scale, shift)
+                      : batch_normalize<V, false>(x, residual, y, rows, channels, mean, scale, shift);
 }
 
 // dy where the ReLU let it through; d is x - mean.
@@ -93,6 +104,31 @@ void batch_grad_sums(const T* dy, const T* x, const T* mean, const BatchRelu<T>&
   } else {
     batch_grad_sums<V, false>(dy, x, mean, relu, rows, pitch, channels, sum, dot);
   }
+}
+
+template <class V, class T = typename V::T>
+void batch_relu_grad_sums(const T* dy, const T* y, const T* x, const T* mean, int64_t rows, int64_t pitch,
+                          int64_t channels, T* dz, T* sum, T* dot) {
+  for_vectors<V, 4>(channels, false, [&]<int M>(auto lanes, int64_t c) {
+    V center[M], total[M], product[M];
+    for (int m = 0; m < M; ++m) {
+      center[m] = lanes.load(mean + c + m * V::N);
+      total[m] = product[m] = V::zero();
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int m = 0; m < M; ++m) {
+        const int64_t i = r * pitch + c + m * V::N;
+        const V g = V::where(V::lt(V::zero(), lanes.load(y + i)), lanes.load(dy + i));
+        lanes.store(g, dz + i);
+        total[m] = total[m] + g;
+        product[m] = V::fma(g, lanes.load(x + i) - center[m], product[m]);
+      }
+    }
+    for (int m = 0; m < M; ++m) {
+      lanes.store(total[m], sum + c + m * V::N);
+      lanes.store(product[m], dot + c + m * V::N);
+    }
+  });
 }
 
 // kBatch: the statistics are those of the batch.

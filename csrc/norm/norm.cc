@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/rows.h"
 #include "base/validate.h"
+#include "elementwise/elementwise.h"
 #include "norm/simt.h"
 
 namespace sixloop {
@@ -154,7 +155,8 @@ void check_channels(const char* op, const char* arg, const Tensor& t, const Tens
 
 template <class T>
 void normalize(const Tensor& x, const Matrix& m, const Tensor& gamma, const Tensor& beta, const double* mean,
-               const double* variance, double epsilon, Activation activation, Tensor& affine, Tensor& y) {
+               const double* variance, double epsilon, Activation activation, const T* residual, Tensor& affine,
+               Tensor& y) {
   const auto scale_of = [&](int64_t c) {
     return static_cast<double>(gamma.data<T>()[c]) / std::sqrt(variance[c] + epsilon);
   };
@@ -170,7 +172,8 @@ void normalize(const Tensor& x, const Matrix& m, const Tensor& gamma, const Tens
   const auto kernel = select<BatchNormalize, T>();
   for_steps(m, [&](int64_t offset, int64_t rows, int64_t columns) {
     T* out = y.data<T>() + offset;
-    kernel(x.data<T>() + offset, out, rows, columns, center.get(), scale.get(), shift.get());
+    kernel(x.data<T>() + offset, residual != nullptr ? residual + offset : nullptr, out, rows, columns, center.get(),
+           scale.get(), shift.get());
     if (activation != Activation::none) apply_activation(out, rows * columns, activation);
   });
 }
@@ -180,10 +183,13 @@ void copy_values(const double* from, Tensor& to) {
   for (int64_t i = 0; i < to.size(); ++i) to.data<T>()[i] = static_cast<T>(from[i]);
 }
 
+// relu_output: null where no residual was added before a ReLU.
 template <class T>
-void gradient(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& variance,
-              double epsilon, bool training, const T* affine, BatchNormGrad& out) {
+void gradient(const Tensor& dy_, const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& variance,
+              double epsilon, bool training, const T* affine, const T* relu_output, BatchNormGrad& out) {
   const Matrix m(x.shape());
+  // Behind the ReLU after a residual, once the sums are there.
+  const T* const dy = relu_output != nullptr ? out.dresidual->data<T>() : dy_.data<T>();
   const int64_t partials = m.blocks() * m.columns;
   Buffer<T> sum(partials), dot(partials);
   const T* mean_values = mean.data<T>();
@@ -194,14 +200,25 @@ void gradient(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tens
     return affine != nullptr ? BatchRelu<T>{scale.get() + column, move.get() + column} : BatchRelu<T>{};
   };
   const auto sums_kernel = select<BatchGradSums, T>();
+  const auto relu_sums_kernel = select<BatchReluGradSums, T>();
   for_blocks(m, [&](int64_t offset, int64_t rows, int64_t column, int64_t columns, int64_t at) {
-    sums_kernel(dy.data<T>() + offset, x.data<T>() + offset, center.get() + column, relu(column), rows, m.columns,
-                columns, sum.get() + at, dot.get() + at);
+    if (relu_output != nullptr) {
+      relu_sums_kernel(dy_.data<T>() + offset, relu_output + offset, x.data<T>() + offset, center.get() + column, rows,
+                       m.columns, columns, out.dresidual->data<T>() + offset, sum.get() + at, dot.get() + at);
+    } else {
+      sums_kernel(dy + offset, x.data<T>() + offset, center.get() + column, relu(column), rows, m.columns, columns,
+                  sum.get() + at, dot.get() + at);
+    }
   });
+  if (relu_output != nullptr && m.rest > 0) {
+    const int64_t first = m.rows * m.columns;
+    select<ActivateGradOf, T>()(dy_.data<T>() + first, relu_output + first, out.dresidual->data<T>() + first, m.rest,
+                                Activation::relu);
+  }
   Buffer<double> sums(m.channels), dots(m.channels);
   // Of the rows that are left over, in the arithmetic of the kernels.
   const auto dy_at = [&](int64_t i, int64_t c) {
-    const T g = dy.data<T>()[i];
+    const T g = dy[i];
     const bool kept = affine == nullptr || std::fma(x.data<T>()[i] - mean_values[c], scale.get()[c], move.get()[c]) > 0;
     return kept ? static_cast<double>(g) : 0.0;
   };
@@ -231,8 +248,8 @@ void gradient(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tens
   const PerColumn<T> shift(m, [&](int64_t c) { return static_cast<T>(-factor(c) * sums[c] / count); });
   const auto kernel = select<BatchGradInput, T>();
   for_steps(m, [&](int64_t offset, int64_t rows, int64_t columns) {
-    kernel(dy.data<T>() + offset, x.data<T>() + offset, out.dx.data<T>() + offset, rows, columns, center.get(), relu(0),
-           a.get(), training ? b.get() : nullptr, shift.get());
+    kernel(dy + offset, x.data<T>() + offset, out.dx.data<T>() + offset, rows, columns, center.get(), relu(0), a.get(),
+           training ? b.get() : nullptr, shift.get());
   });
 }
 
@@ -278,7 +295,8 @@ Kernels NormKernels::kernels() {
 }
 
 BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const std::optional<Tensor>& mean,
-                     const std::optional<Tensor>& variance, double epsilon, Activation activation) {
+                     const std::optional<Tensor>& variance, double epsilon, Activation activation,
+                     const std::optional<Tensor>& residual) {
   constexpr const char* op = "batch_norm";
   check_min_rank(op, "x", x, 1);
   check_floating_or_bfloat16(op, "x", x);
@@ -291,6 +309,10 @@ BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, c
     check_channels(op, "mean", *mean, x);
     check_channels(op, "variance", *variance, x);
   }
+  if (residual) {
+    check_same_dtype(op, "residual", *residual, "x", x);
+    check_same_shape(op, "residual", *residual, "x", x);
+  }
   check_epsilon(op, epsilon);
   const int64_t channels = x.shape().back();
   const Shape vector = gamma.shape();
@@ -301,8 +323,8 @@ BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, c
   if (x.size() == 0) return out;
 #if defined(SIXLOOP_HAS_CUDA)
   if (device == Device::cuda) {
-    cuda::batch_norm(x, gamma, beta, !mean, out.mean, out.variance, epsilon, activation, Matrix(x.shape()).cut(),
-                     out.affine, out.y);
+    cuda::batch_norm(x, gamma, beta, !mean, out.mean, out.variance, epsilon, activation,
+                     residual ? &*residual : nullptr, Matrix(x.shape()).cut(), out.affine, out.y);
     return out;
   }
 #endif
@@ -320,14 +342,15 @@ BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, c
       copy_values<T>(means.get(), out.mean);
       copy_values<T>(variances.get(), out.variance);
     }
-    normalize<T>(x, m, gamma, beta, means.get(), variances.get(), epsilon, activation, out.affine, out.y);
+    const T* const added = residual ? residual->data<T>() : nullptr;
+    normalize<T>(x, m, gamma, beta, means.get(), variances.get(), epsilon, activation, added, out.affine, out.y);
   });
   return out;
 }
 
 BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& mean,
                               const Tensor& variance, double epsilon, bool training,
-                              const std::optional<Tensor>& relu_affine) {
+                              const std::optional<Tensor>& relu_affine, const std::optional<Tensor>& relu_output) {
   constexpr const char* op = "batch_norm_grad";
   check_min_rank(op, "x", x, 1);
   check_floating_or_bfloat16(op, "x", x);
@@ -340,23 +363,35 @@ BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& g
     check_computed(op, "relu_affine", *relu_affine, x);
     check_shape(op, "relu_affine", *relu_affine, {2, x.shape().back()});
   }
+  if (relu_output) {
+    if (relu_affine) {
+      value_error("[", op, "] relu_affine is of a ReLU without a residual, relu_output of one with it; got both");
+    }
+    check_same_dtype(op, "relu_output", *relu_output, "x", x);
+    check_same_shape(op, "relu_output", *relu_output, "x", x);
+  }
   check_epsilon(op, epsilon);
   const Device device = x.device();
   const DType kind = computed(x.dtype());
-  BatchNormGrad out{Tensor::empty(x.shape(), x.dtype(), device), Tensor::zeros(gamma.shape(), kind, device),
-                    Tensor::zeros(gamma.shape(), kind, device)};
+  BatchNormGrad out{Tensor::empty(x.shape(), x.dtype(), device),
+                    Tensor::zeros(gamma.shape(), kind, device),
+                    Tensor::zeros(gamma.shape(), kind, device),
+                    {}};
+  if (relu_output) out.dresidual = Tensor::empty(x.shape(), x.dtype(), device);
   if (x.size() == 0) return out;
 #if defined(SIXLOOP_HAS_CUDA)
   if (device == Device::cuda) {
     cuda::batch_norm_grad(dy, x, gamma, mean, variance, epsilon, training, relu_affine ? &*relu_affine : nullptr,
-                          Matrix(x.shape()).cut(), out.dx, out.dgamma, out.dbeta);
+                          relu_output ? &*relu_output : nullptr, Matrix(x.shape()).cut(), out.dx, out.dgamma, out.dbeta,
+                          out.dresidual ? &*out.dresidual : nullptr);
     return out;
   }
 #endif
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const T* affine = relu_affine ? relu_affine->data<T>() : nullptr;
-    gradient<T>(dy, x, gamma, mean, variance, epsilon, training, affine, out);
+    const T* behind = relu_output ? relu_output->data<T>() : nullptr;
+    gradient<T>(dy, x, gamma, mean, variance, epsilon, training, affine, behind, out);
   });
   return out;
 }

@@ -23,11 +23,13 @@ struct BatchMoments : NormKernels {
   using Fn = void(const T* x, int64_t rows, int64_t pitch, int64_t channels, T* base, T* sum, T* squares);
 };
 
-// y = (x - mean) * scale + shift, the product fused with the sum, for dense rows of `channels`.
+// y = (x - mean) * scale + shift, the product fused with the sum, for dense rows of `channels`; plus the residual, like
+// x, where it is not null.
 struct BatchNormalize : NormKernels {
   static constexpr const char* name = "batch_normalize";
   template <class T>
-  using Fn = void(const T* x, T* y, int64_t rows, int64_t channels, const T* mean, const T* scale, const T* shift);
+  using Fn = void(const T* x, const T* residual, T* y, int64_t rows, int64_t channels, const T* mean, const T* scale,
+                  const T* shift);
 };
 
 // What BatchNormalize multiplied by and added, where a ReLU followed: its gradient lets dy through where
@@ -44,6 +46,15 @@ struct BatchGradSums : NormKernels {
   template <class T>
   using Fn = void(const T* dy, const T* x, const T* mean, const BatchRelu<T>& relu, int64_t rows, int64_t pitch,
                   int64_t channels, T* sum, T* dot);
+};
+
+// dz = dy where y > 0, else 0: the gradient through a ReLU that gave y. For each column: sum = sum of dz, dot = sum of
+// dz (x - mean). All arrays have the pitch.
+struct BatchReluGradSums : NormKernels {
+  static constexpr const char* name = "batch_relu_grad_sums";
+  template <class T>
+  using Fn = void(const T* dy, const T* y, const T* x, const T* mean, int64_t rows, int64_t pitch, int64_t channels,
+                  T* dz, T* sum, T* dot);
 };
 
 // dx = a dy + (b (x - mean) + c), both products fused; a dy where b is null. dy as above; x may be null where neither
@@ -83,20 +94,23 @@ struct BatchNorm {
   Tensor y, mean, variance;
   Tensor affine;  // [2, C]
 };
-// y = activation(gamma (x - mean) / sqrt(variance + epsilon) + beta). Without statistics: those of the batch, the
-// biased variance; both zero where there are no rows. affine: the scale and shift of y = activation((x - mean) * scale
-// + shift), as rounded.
+// y = activation(gamma (x - mean) / sqrt(variance + epsilon) + beta + residual), bit for bit what add() makes of the
+// normalised x and the residual. Without statistics: those of the batch, the biased variance; both zero where there are
+// no rows. affine: the scale and shift of y = activation((x - mean) * scale + shift + residual), as rounded.
 BatchNorm batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const std::optional<Tensor>& mean,
-                     const std::optional<Tensor>& variance, double epsilon, Activation activation);
+                     const std::optional<Tensor>& variance, double epsilon, Activation activation,
+                     const std::optional<Tensor>& residual = {});
 
 struct BatchNormGrad {
   Tensor dx, dgamma, dbeta;
+  std::optional<Tensor> dresidual;  // where relu_output is given
 };
 // training: mean and variance are functions of x; otherwise they are constants. relu_affine: the forward pass ended in
-// a ReLU and had this scale and shift.
+// a ReLU and had this scale and shift. relu_output: it ended in a ReLU that gave this, after a residual was added,
+// whose gradient is dy behind the ReLU. Not both.
 BatchNormGrad batch_norm_grad(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& mean,
                               const Tensor& variance, double epsilon, bool training,
-                              const std::optional<Tensor>& relu_affine);
+                              const std::optional<Tensor>& relu_affine, const std::optional<Tensor>& relu_output = {});
 
 Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double beta, double k);
 Tensor local_response_norm_grad(const Tensor& dy, const Tensor& x, int64_t size, double alpha, double beta, double k);

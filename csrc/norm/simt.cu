@@ -109,6 +109,39 @@ __global__ void __launch_bounds__(kThreads)
   dot[thread_number()] = product.v;
 }
 
+// dz and the sums as BatchReluGradSums has them, and dz of the elements that are left over, a thread for each. Since no
+// arrays overlap, the loads of several rows may precede their stores.
+template <class T, class C = Computed<T>>
+__global__ void __launch_bounds__(kThreads)
+    relu_grad_sums_kernel(const T* __restrict__ dy, const T* __restrict__ y, const T* __restrict__ x,
+                          const C* __restrict__ mean, BatchCut cut, T* __restrict__ dz, C* sum, C* dot) {
+  using V = Lane<T>;
+  const auto behind_relu = [](T g, T value) { return V::select(V::lt(V::zero(), V{value}), V{g}, V::zero()); };
+  const int64_t block = thread_number() / cut.columns, column = thread_number() - block * cut.columns;
+  if (block * cut.block_rows >= cut.rows) {
+    const int64_t rest = thread_number() - ceil_div(cut.rows, cut.block_rows) * cut.columns;
+    const int64_t i = cut.rows * cut.columns + rest;
+    if (rest < cut.rest) dz[i] = static_cast<T>(behind_relu(dy[i], y[i]).v);
+    return;
+  }
+  const int64_t left = cut.rows - block * cut.block_rows;
+  const int rows = static_cast<int>(left < cut.block_rows ? left : cut.block_rows);
+  const V center{mean[column % cut.channels]};
+  const int64_t first = block * cut.block_rows * cut.columns + column;
+  V total = V::zero(), product = V::zero();
+  constexpr int kRows = sizeof(T) == 8 ? 4 : 8;  // that registers hold
+#pragma unroll kRows
+  for (int r = 0; r < rows; ++r) {
+    const int64_t i = first + r * cut.columns;
+    const V g = behind_relu(dy[i], y[i]);
+    dz[i] = static_cast<T>(g.v);
+    total = total + g;
+    product = V::fma(g, V{x[i]} - center, product);
+  }
+  sum[thread_number()] = total.v;
+  dot[thread_number()] = product.v;
+}
+
 // --- Sums over the blocks, in float64.
 
 // Blocks on a processor: leaves so many registers that divisions of float64 spill none.
@@ -315,9 +348,9 @@ __device__ __forceinline__ int64_t channel_of(int64_t i, int64_t n, int64_t chan
   return i % channels;
 }
 
-template <class T, int W, class Function, class C = Computed<T>>
+template <class T, int W, class Function, bool kResidual, class C = Computed<T>>
 __global__ void __launch_bounds__(kThreads)
-    normalize_kernel(const T* x, T* y, int64_t n, int64_t channels, PerChannel<C> of, C alpha) {
+    normalize_kernel(const T* x, const T* residual, T* y, int64_t n, int64_t channels, PerChannel<C> of, C alpha) {
   using V = Lane<T>;
   const int64_t i = thread_number() * W;
   if (i >= n) return;
@@ -325,11 +358,15 @@ __global__ void __launch_bounds__(kThreads)
   const Part<T, W> in = load<W>(x + i);
   const Elements<C, W> center = load_elements<W>(of.center + c);
   const Elements<C, W> scale = load_elements<W>(of.scale + c), shift = load_elements<W>(of.shift + c);
-  Part<T, W> out;
+  Part<T, W> other{}, out;
+  if constexpr (kResidual) other = load<W>(residual + i);
 #pragma unroll
   for (int j = 0; j < W; ++j) {
     const V d = V{in.v[j]} - V{center[j]};
-    out.v[j] = static_cast<T>(Function::value(V::fma(d, {scale[j]}, {shift[j]}), {alpha}).v);
+    V value = V::fma(d, {scale[j]}, {shift[j]});
+    // Rounded as the result of a normalisation on its own is.
+    if constexpr (kResidual) value = V{static_cast<T>(value.v)} + V{other.v[j]};
+    out.v[j] = static_cast<T>(Function::value(value, {alpha}).v);
   }
   store(out, y + i);
 }
@@ -443,12 +480,13 @@ unsigned groups_of_channels(int64_t channels) { return static_cast<unsigned>(cei
 }  // namespace
 
 void batch_norm(const Tensor& x_, const Tensor& gamma, const Tensor& beta, bool own_statistics, const Tensor& mean,
-                const Tensor& variance, double epsilon, Activation activation, const BatchCut& cut,
-                const Tensor& affine, const Tensor& y_) {
+                const Tensor& variance, double epsilon, Activation activation, const Tensor* residual_,
+                const BatchCut& cut, const Tensor& affine, const Tensor& y_) {
   dispatch_stored(x_.dtype(), [&](auto t) {
     using T = decltype(t);
     using C = Computed<T>;
     const T* const x = x_.data<T>();
+    const T* const residual = residual_ != nullptr ? residual_->data<T>() : nullptr;
     T* const y = y_.data<T>();
     const cudaStream_t stream = current_stream();
     const Tensor memory = Tensor::empty({kPerChannel, cut.channels}, gamma.dtype(), Device::cuda);
@@ -474,23 +512,27 @@ void batch_norm(const Tensor& x_, const Tensor& gamma, const Tensor& beta, bool 
     }
     const int64_t n = x_.size();
     with_activation<Lane<T>>(activation, [&](auto function) {
-      with_width<T>(cut.channels % Pack<T>::N == 0 && aligned_for_packs(x, y), [&](auto width) {
+      with_width<T>(cut.channels % Pack<T>::N == 0 && aligned_for_packs(x, residual, y), [&](auto width) {
         constexpr int W = decltype(width)::value;
-        SIXLOOP_LAUNCH((normalize_kernel<T, W, decltype(function)>), blocks_for(n / W, kThreads), kThreads, 0, stream,
-                       x, y, n, cut.channels, of, static_cast<C>(default_alpha(activation)));
+        const auto kernel = residual != nullptr ? normalize_kernel<T, W, decltype(function), true>
+                                                : normalize_kernel<T, W, decltype(function), false>;
+        SIXLOOP_LAUNCH(kernel, blocks_for(n / W, kThreads), kThreads, 0, stream, x, residual, y, n, cut.channels, of,
+                       static_cast<C>(default_alpha(activation)));
       });
     });
   });
 }
 
 void batch_norm_grad(const Tensor& dy_, const Tensor& x_, const Tensor& gamma, const Tensor& mean,
-                     const Tensor& variance, double epsilon, bool training, const Tensor* affine, const BatchCut& cut,
-                     const Tensor& dx_, const Tensor& dgamma, const Tensor& dbeta) {
+                     const Tensor& variance, double epsilon, bool training, const Tensor* affine,
+                     const Tensor* relu_output, const BatchCut& cut, const Tensor& dx_, const Tensor& dgamma,
+                     const Tensor& dbeta, const Tensor* dresidual) {
   dispatch_stored(x_.dtype(), [&](auto t) {
     using T = decltype(t);
     using C = Computed<T>;
     const cudaStream_t stream = current_stream();
-    const T* const dy = dy_.data<T>();
+    // Behind the ReLU after a residual, once the sums are there.
+    const T* const dy = dresidual != nullptr ? dresidual->data<T>() : dy_.data<T>();
     const T* const x = x_.data<T>();
     T* const dx = dx_.data<T>();
     const C* const relu = affine != nullptr ? affine->data<C>() : nullptr;
@@ -500,7 +542,11 @@ void batch_norm_grad(const Tensor& dy_, const Tensor& x_, const Tensor& gamma, c
     const int64_t blocks = sums.shape()[1];
     C* const sum = sums.data<C>();
     C* const dot = sum + blocks * cut.columns;
-    if (blocks > 0) {
+    if (dresidual != nullptr) {
+      SIXLOOP_LAUNCH(relu_grad_sums_kernel<T>, blocks_for(blocks * cut.columns + cut.rest, kThreads), kThreads, 0,
+                     stream, dy_.data<T>(), relu_output->data<T>(), x, mean.data<C>(), cut, dresidual->data<T>(), sum,
+                     dot);
+    } else if (blocks > 0) {
       const auto kernel = relu != nullptr ? grad_sums_kernel<T, true> : grad_sums_kernel<T, false>;
       SIXLOOP_LAUNCH(kernel, blocks_for(blocks * cut.columns, kThreads), kThreads, 0, stream, dy, x, mean.data<C>(),
                      relu, cut, sum, dot);

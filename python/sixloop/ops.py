@@ -687,6 +687,7 @@ def batch_norm(
     epsilon: float = 1e-5,
     activation: str | None = None,
     return_affine: Literal[False] = False,
+    residual: Array | None = None,
 ) -> tuple[Array, Array, Array]: ...
 @overload
 def batch_norm(
@@ -699,6 +700,7 @@ def batch_norm(
     epsilon: float = 1e-5,
     activation: str | None = None,
     return_affine: Literal[True],
+    residual: Array | None = None,
 ) -> tuple[Array, Array, Array, Array]: ...
 def batch_norm(
     x: Array,
@@ -710,11 +712,13 @@ def batch_norm(
     epsilon: float = 1e-5,
     activation: str | None = None,
     return_affine: bool = False,
+    residual: Array | None = None,
 ) -> tuple[Array, Array, Array] | tuple[Array, Array, Array, Array]:
     """Returns activation(gamma (x - mean) / sqrt(variance + epsilon) + beta) and the statistics.
 
     Ioffe and Szegedy 2015, algorithm 1. Every channel (index of the last axis) has statistics of
-    its own over all other axes.
+    its own over all other axes. With a residual, the end of a residual block (He et al. 2016,
+    figure 2) in one pass, bit for bit ``add(batch_norm(x, ...)[0], residual, activation=)``.
 
     Args:
         x: [..., C].
@@ -727,6 +731,7 @@ def batch_norm(
             result while it is in cache.
         return_affine: also return the scale and shift, [2, C], of
             y = activation((x - mean) scale + shift), for :func:`batch_norm_grad` (default False).
+        residual: [..., C], of the shape and dtype of x: added before the activation; default None.
 
     Returns:
         (y, mean, variance), or (y, mean, variance, affine): y of the shape of x; statistics that
@@ -736,12 +741,15 @@ def batch_norm(
 
     Raises:
         ValueError: wrong shapes, mean or variance alone, a negative epsilon, an unknown name.
-        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, y, dy and dx, all else
-            is float32 then.
+        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, residual, y, dy and dx,
+            all else is float32 then.
     """
-    return _core.batch_norm(x, gamma, beta, mean, variance, epsilon, activation, return_affine)
+    return _core.batch_norm(
+        x, gamma, beta, mean, variance, epsilon, activation, return_affine, residual
+    )
 
 
+@overload
 def batch_norm_grad(
     dy: Array,
     x: Array,
@@ -752,14 +760,41 @@ def batch_norm_grad(
     epsilon: float = 1e-5,
     training: bool = True,
     relu_affine: Array | None = None,
-) -> tuple[Array, Array, Array]:
-    """Returns the gradients of batch_norm's input, gamma and beta.
+    relu_output: None = None,
+) -> tuple[Array, Array, Array]: ...
+@overload
+def batch_norm_grad(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    variance: Array,
+    *,
+    epsilon: float = 1e-5,
+    training: bool = True,
+    relu_affine: None = None,
+    relu_output: Array,
+) -> tuple[Array, Array, Array, Array]: ...
+def batch_norm_grad(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    variance: Array,
+    *,
+    epsilon: float = 1e-5,
+    training: bool = True,
+    relu_affine: Array | None = None,
+    relu_output: Array | None = None,
+) -> tuple[Array, Array, Array] | tuple[Array, Array, Array, Array]:
+    """Returns the gradients of batch_norm's input, gamma and beta, and that of a residual.
 
     With x_hat = (x - mean) / sqrt(variance + epsilon): dbeta = sum(dy), dgamma = sum(dy x_hat), and
     dx = gamma / sqrt(variance + epsilon) (dy - mean(dy) - x_hat mean(dy x_hat)).
 
     Args:
-        dy: gradient of the result, before an activation function (but see relu_affine), [..., C].
+        dy: gradient of the result, before an activation function (but see relu_affine and
+            relu_output), [..., C]. It is that of a residual, too.
         x: the input, [..., C].
         gamma: scale, [C].
         mean: the mean that batch_norm returned, [C].
@@ -770,16 +805,23 @@ def batch_norm_grad(
         relu_affine: what batch_norm(activation="relu", return_affine=True) returned last, [2, C]:
             dy is then the gradient of the ReLU's result, and counts where that was above 0. One
             pass over memory less than :func:`relu_grad` before it, and the same bits.
+        relu_output: what batch_norm(activation="relu", residual=) returned first, [..., C]: dy is
+            then the gradient of the ReLU's result, and counts where relu_output is above 0, which
+            is the gradient of the residual. With the bits of
+            ``activation_grad_from_output(dy, relu_output, "relu")`` before it; not with relu_affine.
 
     Returns:
-        (dx, dgamma, dbeta), of shapes [..., C], [C] and [C].
+        (dx, dgamma, dbeta), of shapes [..., C], [C] and [C]; with relu_output (dx, dgamma, dbeta,
+        dresidual), the last of shape [..., C].
 
     Raises:
-        ValueError: wrong shapes or a negative epsilon.
-        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, y, dy and dx, all else
-            is float32 then.
+        ValueError: wrong shapes, a negative epsilon, both relu_affine and relu_output.
+        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, relu_output, dy, dx
+            and dresidual, all else is float32 then.
     """
-    return _core.batch_norm_grad(dy, x, gamma, mean, variance, epsilon, training, relu_affine)
+    return _core.batch_norm_grad(
+        dy, x, gamma, mean, variance, epsilon, training, relu_affine, relu_output
+    )
 
 
 def local_response_norm(

@@ -201,6 +201,17 @@ const Case kCases[] = {
          hash.add(local_response_norm_grad(dy, x, 5, 1e-2, 0.75, 2));
        }
      }},
+    {"norm with a residual", 0xb4e7f5d7a288709a, 0x9a143846b6d75656,
+     [](const Operands& make, Hash& hash) {
+       for (int64_t channels : {3, 37}) {
+         const Tensor x = make({7, 9, 11, channels}, 1), dy = make(x.shape(), 2), gamma = make({channels}, 3);
+         const BatchNorm norm =
+             batch_norm(x, gamma, make({channels}, 4), {}, {}, 1e-5, Activation::relu, make(x.shape(), 5));
+         hash.add(norm.y);
+         const BatchNormGrad grad = batch_norm_grad(dy, x, gamma, norm.mean, norm.variance, 1e-5, true, {}, norm.y);
+         for (const Tensor& t : {grad.dx, grad.dgamma, grad.dbeta, *grad.dresidual}) hash.add(t);
+       }
+     }},
     {"elementwise", 0x544749af11679717, 0x01bbde0fa5050216,
      [](const Operands& make, Hash& hash) {
        const Tensor a = make({331, 37}, 1), b = make({331, 37}, 2);

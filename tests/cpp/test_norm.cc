@@ -47,11 +47,13 @@ TEST(batch_normalize) {
         using T = decltype(t);
         const int64_t size = rows * channels;
         const Guarded<T> x(values<T>(size, 1)), mean(values<T>(channels, 2)), scale(values<T>(channels, 3));
-        const Guarded<T> shift(values<T>(channels, 4));
+        const Guarded<T> shift(values<T>(channels, 4)), residual(values<T>(size, 5));
         Guarded<T> y(size), expected(size);
-        scalar(x.get(), expected.get(), rows, channels, mean.get(), scale.get(), shift.get());
-        kernel(x.get(), y.get(), rows, channels, mean.get(), scale.get(), shift.get());
-        check_same_bits(row.name, y.get(), expected.get(), size);
+        for (const T* added : {static_cast<const T*>(nullptr), static_cast<const T*>(residual.get())}) {
+          scalar(x.get(), added, expected.get(), rows, channels, mean.get(), scale.get(), shift.get());
+          kernel(x.get(), added, y.get(), rows, channels, mean.get(), scale.get(), shift.get());
+          check_same_bits(row.name, y.get(), expected.get(), size);
+        }
       });
 }
 
@@ -70,6 +72,27 @@ TEST(batch_grad_sums) {
       check_same_bits(row.name, dot.get(), expected_dot.get(), channels);
     }
   });
+}
+
+TEST(batch_relu_grad_sums) {
+  for_each_size<BatchReluGradSums>(
+      [](const Kernel& row, auto kernel, auto scalar, int64_t rows, int64_t channels, auto t) {
+        using T = decltype(t);
+        const int64_t pitch = channels + channels % 3;
+        const int64_t size = (rows - 1) * pitch + channels;
+        const Guarded<T> dy(values<T>(size, 1)), y(values<T>(size, 2)), x(values<T>(size, 3));
+        const Guarded<T> mean(values<T>(channels, 4));
+        Guarded<T> dz(size), sum(channels), dot(channels);
+        Guarded<T> expected_dz(size), expected_sum(channels), expected_dot(channels);
+        scalar(dy.get(), y.get(), x.get(), mean.get(), rows, pitch, channels, expected_dz.get(), expected_sum.get(),
+               expected_dot.get());
+        kernel(dy.get(), y.get(), x.get(), mean.get(), rows, pitch, channels, dz.get(), sum.get(), dot.get());
+        for (int64_t r = 0; r < rows; ++r) {
+          check_same_bits(row.name, dz.get() + r * pitch, expected_dz.get() + r * pitch, channels);
+        }
+        check_same_bits(row.name, sum.get(), expected_sum.get(), channels);
+        check_same_bits(row.name, dot.get(), expected_dot.get(), channels);
+      });
 }
 
 TEST(batch_grad_input) {

@@ -457,6 +457,37 @@ def test_batch_norm(rng, shape):
             )
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (70, 6), (3, 5, 7, 10), (257, 64), (4, 130, 8)])
+def test_batch_norm_with_a_residual(rng, shape):
+    """The bits of a normalisation and an addition, whose intermediate result is rounded, too."""
+    x, dy, residual = (to_bfloat16(rng.normal(scale=3, size=shape)) for _ in range(3))
+    gamma, beta = (to_cuda(rng.normal(size=shape[-1]).astype(F32)) for _ in range(2))
+    plain, mean, variance = ops.batch_norm(x, gamma, beta)
+    for name in (None, "relu", "gelu", "elu"):
+        for statistics in ((), (mean, variance)):
+            y = ops.batch_norm(x, gamma, beta, *statistics, activation=name, residual=residual)[0]
+            apart = ops.add(plain, residual, activation=name)
+            if statistics:
+                apart = ops.batch_norm(x, gamma, beta, *statistics)[0]
+                apart = ops.add(apart, residual, activation=name)
+            assert_same_numbers(y, apart)
+    y = ops.batch_norm(x, gamma, beta, activation="relu", residual=residual)[0]
+    for training in (True, False):
+        *fused, dresidual = ops.batch_norm_grad(
+            dy, x, gamma, mean, variance, training=training, relu_output=y
+        )
+        dz = ops.activation_grad_from_output(dy, y, "relu")
+        assert_same_numbers(dresidual, dz)
+        apart = ops.batch_norm_grad(dz, x, gamma, mean, variance, training=training)
+        for one, other in zip(fused, apart, strict=True):
+            assert_same_numbers(one, other)
+
+
+def assert_same_numbers(one, other):
+    assert one.dtype == other.dtype
+    assert_same_bits(ops.cast(one, "float32").numpy(), ops.cast(other, "float32").numpy())
+
+
 @pytest.mark.parametrize("beta", [0.75, 0.5])
 @pytest.mark.parametrize("shape", [(3, 4, 7), (5, 16)])
 def test_local_response_norm(rng, shape, beta):
@@ -514,6 +545,10 @@ def test_parameters_of_a_normalisation_are_float32():
     ):
         with pytest.raises(TypeError, match=rf"\[batch_norm\] {arg} must be float32 where x is bf"):
             ops.batch_norm(x, *arrays)
+    with pytest.raises(TypeError, match=r"residual.*must have one dtype; got .*bfloat16"):
+        ops.batch_norm(x, wider, wider, residual=wide_ones(3, 4))
+    with pytest.raises(TypeError, match=r"relu_output.*must have one dtype; got .*bfloat16"):
+        ops.batch_norm_grad(x, x, wider, wider, wider, relu_output=wide_ones(3, 4))
     with pytest.raises(TypeError, match="relu_affine must be float32 where x is bfloat16"):
         ops.batch_norm_grad(x, x, wider, wider, wider, relu_affine=ones(2, 4))
 

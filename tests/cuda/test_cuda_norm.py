@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from on_cuda import DTYPES, assert_same_as_cpu, to_cuda, values
+import sixloop
+from comparators import assert_same_bits
+from on_cuda import DTYPES, Unaligned, assert_same_as_cpu, to_cuda, values
 from sixloop import ops
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -65,6 +67,37 @@ def test_batch_norm(rng, shape, dtype):
 
 
 @every_dtype
+@pytest.mark.parametrize("shape", SHAPES)
+def test_residual(rng, shape, dtype):
+    x, gamma, beta = batch(rng, shape, dtype)
+    residual, dy = (values(rng, shape, dtype) for _ in range(2))
+    dy[~np.isfinite(dy)] = 2
+    for activation in (None, "relu", "gelu"):
+        assert_same_as_cpu(
+            lambda *a, name=activation: ops.batch_norm(*a[:3], residual=a[3], activation=name),
+            *(x, gamma, beta, residual),
+        )
+    y, mean, variance = ops.batch_norm(x, gamma, beta, residual=residual, activation="relu")
+    assert_same_as_cpu(
+        lambda *a: ops.batch_norm(*a[:5], residual=a[5], activation="relu"),
+        *(x, gamma, beta, mean, variance, residual),
+    )
+    for training in (True, False):
+        assert_same_as_cpu(
+            lambda *a, t=training: ops.batch_norm_grad(*a[:5], training=t, relu_output=a[5]),
+            *(dy, x, gamma, mean, variance, y),
+        )
+
+
+def test_unaligned_residual(rng):
+    x, gamma, beta = batch(rng, (7, 8), "float32")
+    residual = rng.normal(size=x.shape).astype("float32")
+    on_cuda = [to_cuda(a) for a in (x, gamma, beta)]
+    got = ops.batch_norm(*on_cuda, residual=sixloop.Tensor(Unaligned(residual)))[0]
+    assert_same_bits(got.numpy(), ops.batch_norm(x, gamma, beta, residual=residual)[0])
+
+
+@every_dtype
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(rng, activation, dtype):
     for shape in ((11, 8), (7, 5)):
@@ -113,6 +146,9 @@ def test_empty(dtype):
         x, vector = np.zeros(shape, dtype), np.ones(shape[-1], dtype)
         assert_same_as_cpu(lambda *a: ops.batch_norm(*a, return_affine=True), x, vector, vector)
         assert_same_as_cpu(ops.batch_norm_grad, x, x, vector, vector, vector)
+        assert_same_as_cpu(
+            lambda *a: ops.batch_norm_grad(*a, relu_output=a[0]), x, x, vector, vector, vector
+        )
         assert_same_as_cpu(ops.local_response_norm, x)
         assert_same_as_cpu(ops.local_response_norm_grad, x, x)
 
@@ -151,6 +187,10 @@ def test_bad_input():
         )
     with pytest.raises(ValueError, match=r"\[local_response_norm_grad\] all arrays.*x on cpu"):
         ops.local_response_norm_grad(to_cuda(x), x)
+    with pytest.raises(ValueError, match=r"\[batch_norm\] all arrays.*residual on cpu"):
+        ops.batch_norm(*map(to_cuda, (x, vector, vector)), residual=x)
+    with pytest.raises(ValueError, match=r"\[batch_norm_grad\] all arrays.*relu_output on cpu"):
+        ops.batch_norm_grad(*map(to_cuda, (x, x, vector, vector, vector)), relu_output=x)
     with pytest.raises(ValueError, match="mean and variance must be given both"):
         ops.batch_norm(*map(to_cuda, (x, vector, vector, vector)))
     with pytest.raises(ValueError, match="epsilon must be finite"):
