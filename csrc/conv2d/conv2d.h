@@ -121,6 +121,9 @@ struct Planar {
 // input, filter, grad_output: pixels[i] of the tile, the filter or the tile of dy have `channels` elements each;
 // product i goes to products + i * step. output, grad_filter: the other way, to results[i], with bias and relu as in
 // gemm/microkernel.h. The matrices are those of winograd_lines-inl.h.
+//
+// Kernels of 4x4 also take tiles of fewer rows and columns, at the edges of an image: pixels and results are numbered
+// as in a whole tile, and of the products only those are read and written that is_winograd_product() names.
 enum class WinogradTransform { input, filter, output, grad_output, grad_filter };
 
 template <class T>
@@ -135,7 +138,12 @@ struct WinogradTile {
   bool relu;
   // What the next tile's `pixels` or `results` are, to be fetched meanwhile; or null.
   const T* const* next;
+  // Outputs of the tile: MR, or fewer in input, output and grad_output of a kernel of 4x4.
+  int64_t rows, columns;
 };
+
+// Whether a line of `outputs` <= 4 outputs of F(4, 3) has product i, of its six.
+constexpr bool is_winograd_product(int64_t i, int64_t outputs) { return i <= outputs || i == 5; }
 
 struct Winograd {
   static constexpr const char* name = "winograd";

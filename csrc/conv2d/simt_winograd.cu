@@ -1,5 +1,6 @@
 #include "conv2d/simt_algorithms.h"
 #include "conv2d/winograd_lines-inl.h"
+#include "conv2d/winograd_tiling.h"
 
 namespace sixloop::cuda {
 namespace {
@@ -19,22 +20,24 @@ __device__ __forceinline__ void transform(const V (&from)[kFrom * kFrom], V (&to
   for (int i = 0; i < kTo; ++i) line(half + i * kFrom, 1, to + i * kTo, 1);
 }
 
-// Where tiles lie on the images of an array [n, h, w, c]: tile t of `rows` x `columns` to an image has its first pixel
-// at (top + row * side, left + column * side).
+// Where the tiles of a tiling lie on the images of an array [n, h, w, c], whose pixel (top, left) is their first one.
 struct Squares {
   int64_t h, w, c;
-  int64_t rows, columns, side;
   int64_t top, left;
+  WinogradTiling tiling;
 };
 
 // The pixels of one tile, channel by channel.
 struct Square {
   int64_t n, top, left;
+  int rows, columns;  // outputs
   __device__ __forceinline__ Square(const Squares& s, int64_t tile) {
-    const Digits at(tile, s.rows, s.columns);
-    n = at.high;
-    top = s.top + at.middle * s.side;
-    left = s.left + at.low * s.side;
+    const WinogradPlace at = s.tiling.place(tile);
+    n = at.image;
+    top = s.top + at.top;
+    left = s.left + at.left;
+    rows = static_cast<int>(at.rows);
+    columns = static_cast<int>(at.columns);
   }
   // -1 outside the image.
   __device__ __forceinline__ int64_t offset(const Squares& s, int i, int j) const {
@@ -43,8 +46,45 @@ struct Square {
   }
 };
 
+// kTile-line over the columns of an edge's tile, or over its rows. What has no product is zero.
+template <class V, int kTile, EdgeLine kLine, int kLines, int kNext, int kStep, int kToNext, int kToStep>
+__device__ __forceinline__ void edge_lines(const V* from, V* to) {
+#pragma unroll
+  for (int i = 0; i < kLines; ++i) edge_line<V, kTile, kLine>(from + i * kNext, kStep, to + i * kToNext, kToStep);
+}
+
+template <class V, EdgeLine kLine, int kLines, int kNext, int kStep, int kToNext, int kToStep>
+__device__ __forceinline__ void edge_lines(int tile, const V* from, V* to) {
+  if (tile == 1) return edge_lines<V, 1, kLine, kLines, kNext, kStep, kToNext, kToStep>(from, to);
+  if (tile == 2) return edge_lines<V, 2, kLine, kLines, kNext, kStep, kToNext, kToStep>(from, to);
+  if (tile == 3) return edge_lines<V, 3, kLine, kLines, kNext, kStep, kToNext, kToStep>(from, to);
+  edge_lines<V, 4, kLine, kLines, kNext, kStep, kToNext, kToStep>(from, to);
+}
+
+// The transform of a tile with square.rows x square.columns outputs; of products that it does not have, zeros.
+template <class V, int kFrom, int kTo, EdgeLine kLine>
+__device__ __forceinline__ void edge_transform(const Square& square, const V (&from)[kFrom * kFrom],
+                                               V (&to)[kTo * kTo]) {
+  V half[kTo * kFrom];
+#pragma unroll
+  for (int i = 0; i < kTo * kFrom; ++i) half[i] = V::zero();
+#pragma unroll
+  for (int i = 0; i < kTo * kTo; ++i) to[i] = V::zero();
+  edge_lines<V, kLine, kFrom, 1, kFrom, 1, kFrom>(square.rows, from, half);
+  edge_lines<V, kLine, kTo, kFrom, 1, kTo, 1>(square.columns, half, to);
+}
+
+// A whole tile, or one at an edge.
+template <class V, int kTile, int kFrom, int kTo, WinogradLine<V> line, EdgeLine kLine>
+__device__ __forceinline__ void transform(const Square& square, const V (&from)[kFrom * kFrom], V (&to)[kTo * kTo]) {
+  if constexpr (kTile == 4) {
+    if (square.rows < kTile || square.columns < kTile) return edge_transform<V, kFrom, kTo, kLine>(square, from, to);
+  }
+  transform<V, kFrom, kTo, line>(from, to);
+}
+
 // products[k][t][channel] from tiles [first, first + count) of x.
-template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
+template <class T, int kTile, int kFrom, int kTo, WinogradLine<Lane<T>> line, EdgeLine kLine>
 __global__ void __launch_bounds__(kThreads, 2)
     gather_kernel(const T* x, Squares squares, int64_t first, int64_t count, T* products) {
   using V = Lane<T>;
@@ -58,13 +98,13 @@ __global__ void __launch_bounds__(kThreads, 2)
     const int64_t offset = square.offset(squares, i / kFrom, i % kFrom);
     from[i] = V{offset >= 0 ? x[offset + channel] : T(0)};
   }
-  transform<V, kFrom, kTo, line>(from, to);
+  transform<V, kTile, kFrom, kTo, line, kLine>(square, from, to);
 #pragma unroll
   for (int k = 0; k < kTo * kTo; ++k) products[k * count * squares.c + id] = to[k].v;
 }
 
 // Tiles [first, first + count) of y from sums[k][t][channel].
-template <class T, int kFrom, int kTo, WinogradLine<Lane<T>> line>
+template <class T, int kTile, int kFrom, WinogradLine<Lane<T>> line>
 __global__ void __launch_bounds__(kThreads, 2)
     scatter_kernel(const T* sums, Squares squares, int64_t first, int64_t count, BiasRelu<T> epilogue, T* y) {
   using V = Lane<T>;
@@ -72,16 +112,16 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int64_t t = id / squares.c, channel = id % squares.c;
   if (t >= count) return;
   const Square square(squares, first + t);
-  V from[kFrom * kFrom], to[kTo * kTo];
+  V from[kFrom * kFrom], to[kTile * kTile];
 #pragma unroll
   for (int k = 0; k < kFrom * kFrom; ++k) from[k] = V{sums[k * count * squares.c + id]};
-  transform<V, kFrom, kTo, line>(from, to);
+  transform<V, kTile, kFrom, kTile, line, EdgeLine::output>(square, from, to);
 #pragma unroll
-  for (int i = 0; i < kTo * kTo; ++i) {
+  for (int i = 0; i < kTile * kTile; ++i) {
     V value = to[i];
     if (epilogue.bias != nullptr) value = value + V{epilogue.bias[channel]};
     if (epilogue.relu) value = V::max(V::zero(), value);
-    const int64_t offset = square.offset(squares, i / kTo, i % kTo);
+    const int64_t offset = square.offset(squares, i / kTile, i % kTile);
     if (offset >= 0) y[offset + channel] = value.v;
   }
 }
@@ -112,28 +152,17 @@ void with_transforms(const Conv2dParams& p, int64_t side, const F& f) {
   f(Winograd2x2<Lane<T>>{});
 }
 
-struct Tiling {
-  int64_t rows, columns, count, products;
-  Tiling(const Conv2dParams& p, int64_t side)
-      : rows(ceil_div(p.oh, side)), columns(ceil_div(p.ow, side)), count(p.n * rows * columns) {
-    const int64_t reach = side + p.window.kh - 1;
-    products = reach * reach;
-  }
-};
-
-Squares input_squares(const Conv2dParams& p, const Tiling& tiling, int64_t side) {
-  return {p.h, p.w, p.c, tiling.rows, tiling.columns, side, -p.window.pad_top, -p.window.pad_left};
+Squares input_squares(const Conv2dParams& p, const WinogradTiling& tiling) {
+  return {p.h, p.w, p.c, -p.window.pad_top, -p.window.pad_left, tiling};
 }
-Squares output_squares(const Conv2dParams& p, const Tiling& tiling, int64_t side) {
-  return {p.oh, p.ow, p.o, tiling.rows, tiling.columns, side, 0, 0};
-}
+Squares output_squares(const Conv2dParams& p, const WinogradTiling& tiling) { return {p.oh, p.ow, p.o, 0, 0, tiling}; }
 
 // The weight gradient's terms are summed over so many tiles at a time, as in winograd.cc.
 constexpr int kRunTiles = 64;
 
 // Tiles whose products go through the second-level cache together: a multiple of kRunTiles, or all of them.
 template <class T>
-int64_t block_tiles(const Conv2dParams& p, const Tiling& tiling) {
+int64_t block_tiles(const Conv2dParams& p, const WinogradTiling& tiling) {
 #if defined(SIXLOOP_SIMT)
   constexpr int64_t kBytes = 64 << 10;
 #else
@@ -158,9 +187,9 @@ Sink<T, DenseRows> product_sink(T* products, int64_t rows, int64_t columns) {
 template <class T>
 void forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, int64_t tap_step, int64_t c_step,
              int64_t o_step, const BiasRelu<T>& epilogue, T* y) {
-  const Tiling tiling(p, side);
+  const WinogradTiling tiling(p, side);
   const int64_t block = block_tiles<T>(p, tiling);
-  const Squares inputs = input_squares(p, tiling, side), outputs = output_squares(p, tiling, side);
+  const Squares inputs = input_squares(p, tiling), outputs = output_squares(p, tiling);
   const Scratch<T> filters(tiling.products * p.c * p.o);
   const Scratch<T> v(tiling.products * block * p.c), sums(tiling.products * block * p.o);
   with_transforms<T>(p, side, [&](auto function) {
@@ -171,12 +200,12 @@ void forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, int64_
     const auto right = matrix<false>(static_cast<const T*>(filters.get()), p.o, p.o, p.c * p.o);
     for (int64_t first = 0; first < tiling.count; first += block) {
       const int64_t count = std::min(block, tiling.count - first);
-      SIXLOOP_LAUNCH((gather_kernel<T, kReach, kReach, F::input>), blocks_for(count * p.c), kThreads, 0,
-                     current_stream(), x, inputs, first, count, v.get());
+      SIXLOOP_LAUNCH((gather_kernel<T, kTile, kReach, kReach, F::input, EdgeLine::input>), blocks_for(count * p.c),
+                     kThreads, 0, current_stream(), x, inputs, first, count, v.get());
       const auto left = matrix<true>(static_cast<const T*>(v.get()), p.c, count, count * p.c);
       const auto sink = product_sink(sums.get(), count, p.o);
       multiply({count, p.o, p.c, tiling.products}, left, right, sink);
-      SIXLOOP_LAUNCH((scatter_kernel<T, kReach, kTile, F::output>), blocks_for(count * p.o), kThreads, 0,
+      SIXLOOP_LAUNCH((scatter_kernel<T, kTile, kReach, F::output>), blocks_for(count * p.o), kThreads, 0,
                      current_stream(), static_cast<const T*>(sums.get()), outputs, first, count, epilogue, y);
     }
   });
@@ -206,9 +235,9 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
 
 template <class T>
 void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const T* dy, T* dw) {
-  const Tiling tiling(p, side);
+  const WinogradTiling tiling(p, side);
   const int64_t block = block_tiles<T>(p, tiling);
-  const Squares inputs = input_squares(p, tiling, side), outputs = output_squares(p, tiling, side);
+  const Squares inputs = input_squares(p, tiling), outputs = output_squares(p, tiling);
   const Scratch<T> v(tiling.products * block * p.c), d(tiling.products * block * p.o);
   const int64_t size = p.c * p.o;
   const Scratch<T> sums(tiling.products * size);
@@ -217,10 +246,10 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
     constexpr int kFilter = F::kFilter, kTile = F::kTile, kReach = kTile + kFilter - 1;
     for (int64_t first = 0; first < tiling.count; first += block) {
       const int64_t count = std::min(block, tiling.count - first);
-      SIXLOOP_LAUNCH((gather_kernel<T, kReach, kReach, F::input>), blocks_for(count * p.c), kThreads, 0,
-                     current_stream(), x, inputs, first, count, v.get());
-      SIXLOOP_LAUNCH((gather_kernel<T, kTile, kReach, F::grad_output>), blocks_for(count * p.o), kThreads, 0,
-                     current_stream(), dy, outputs, first, count, d.get());
+      SIXLOOP_LAUNCH((gather_kernel<T, kTile, kReach, kReach, F::input, EdgeLine::input>), blocks_for(count * p.c),
+                     kThreads, 0, current_stream(), x, inputs, first, count, v.get());
+      SIXLOOP_LAUNCH((gather_kernel<T, kTile, kTile, kReach, F::grad_output, EdgeLine::grad_output>),
+                     blocks_for(count * p.o), kThreads, 0, current_stream(), dy, outputs, first, count, d.get());
       const auto left = matrix<false>(static_cast<const T*>(v.get()), p.c, p.c, count * p.c);
       const auto right = matrix<false>(static_cast<const T*>(d.get()), p.o, p.o, count * p.o);
       auto sink = product_sink(sums.get(), p.c, p.o);

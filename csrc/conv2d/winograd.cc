@@ -2,34 +2,10 @@
 
 #include "base/transpose.h"
 #include "conv2d/algorithms.h"
+#include "conv2d/winograd_tiling.h"
 
 namespace sixloop {
 namespace {
-
-// Tiles of `side` x `side` output pixels, which read `reach` x `reach` input pixels each.
-struct Tiling {
-  int64_t side;
-  int64_t filter;  // rows and columns of the filter
-  int64_t reach;
-  int64_t products;  // matrices to multiply
-  int64_t rows;      // tiles of an image
-  int64_t columns;
-  int64_t count;  // tiles of all images
-
-  Tiling(const Conv2dParams& p, int64_t tile)
-      : side(tile),
-        filter(p.window.kh),
-        reach(tile + filter - 1),
-        products(reach * reach),
-        rows(ceil_div(p.oh, tile)),
-        columns(ceil_div(p.ow, tile)),
-        count(p.n * rows * columns) {}
-
-  int64_t taps() const { return filter * filter; }
-  int64_t image(int64_t tile) const { return tile / (rows * columns); }
-  int64_t top(int64_t tile) const { return tile / columns % rows * side; }  // first output row
-  int64_t left(int64_t tile) const { return tile % columns * side; }
-};
 
 constexpr int64_t kMaxPixels = 36;
 constexpr int64_t kMaxTaps = 25;
@@ -47,15 +23,22 @@ void square_pointers(P* array, P* outside, int64_t h, int64_t w, int64_t c, int6
   }
 }
 
-// pointers_of(tile, pointers) for each of the tiles; then f(i, those of the i-th one, those of the next one or null).
+// pointers_of(place, pointers) for each of the tiles; then f(i, place, those of the i-th one, those of the next one or
+// null).
 template <class P, class PointersOf, class F>
-void for_each_square(int64_t begin, int64_t count, const PointersOf& pointers_of, const F& f) {
+void for_each_square(const WinogradTiling& tiling, int64_t begin, int64_t count, const PointersOf& pointers_of,
+                     const F& f) {
   P* squares[2][kMaxPixels];
-  pointers_of(begin, squares[0]);
+  WinogradPlace place = tiling.place(begin);
+  pointers_of(place, squares[0]);
   for (int64_t i = 0; i < count; ++i) {
     P** const next = i + 1 < count ? squares[(i + 1) % 2] : nullptr;
-    if (next != nullptr) pointers_of(begin + i + 1, next);
-    f(i, squares[i % 2], next);
+    const WinogradPlace here = place;
+    if (next != nullptr) {
+      place = tiling.place(begin + i + 1);
+      pointers_of(place, next);
+    }
+    f(i, here, squares[i % 2], next);
   }
 }
 
@@ -78,7 +61,7 @@ const Kernel& select_tile_row(int64_t side) {
 
 // A kernel of either kind has the type Winograd::Fn.
 template <class T>
-const Kernel& select_winograd(const Tiling& tiling) {
+const Kernel& select_winograd(const WinogradTiling& tiling) {
   return tiling.filter == 5 ? select_tile_row<WinogradOf5x5, T>(tiling.side)
                             : select_tile_row<Winograd, T>(tiling.side);
 }
@@ -90,13 +73,13 @@ struct Products {
   int64_t step;
   Buffer<T> data;
 
-  Products(const Tiling& tiling, int64_t tiles, int64_t channels)
+  Products(const WinogradTiling& tiling, int64_t tiles, int64_t channels)
       : ld(padded<T>(channels)), step(tiles * ld), data(tiling.products * step) {}
-  static int64_t scratch(const Tiling& tiling, int64_t tiles, int64_t channels) {
+  static int64_t scratch(const WinogradTiling& tiling, int64_t tiles, int64_t channels) {
     return buffer_bytes<T>(tiling.products * tiles * padded<T>(channels));
   }
-  T* matrix(int64_t product) { return data.get() + product * step; }
   T* row(int64_t tile) { return data.get() + tile * ld; }
+  T* row(int64_t product, int64_t tile) { return row(tile) + product * step; }
 };
 
 // The kernels of one call, chosen once: another thread may change the instruction set meanwhile.
@@ -105,7 +88,7 @@ struct TileKernels {
   typename Winograd::Fn<T>* transform;
   const Kernel& rows;
 
-  TileKernels(const Tiling& tiling, int64_t outputs)
+  TileKernels(const WinogradTiling& tiling, int64_t outputs)
       : transform(function_of<Winograd, T>(select_winograd<T>(tiling))),
         rows(select_tile<GemmRows, T>(std::min(kRows, tiling.count), outputs)) {}
   int64_t mr() const { return rows.facts.mr; }
@@ -127,8 +110,9 @@ struct FilterView {
 template <class T>
 class Multiplier {
  public:
-  Multiplier(const TileKernels<T>& kernels, const Tiling& tiling)
+  Multiplier(const TileKernels<T>& kernels, const WinogradTiling& tiling)
       : kernels_(kernels),
+        side_(tiling.side),
         products_(tiling.products),
         taps_(tiling.taps()),
         runner_(function_of<GemmRows, T>(kernels.rows), kernels.rows.facts.mr, kernels.rows.facts.nr) {}
@@ -144,7 +128,8 @@ class Multiplier {
         next[k] = w.data + k * w.k_step + ahead * w.i_step;
       }
       T* to = panels + i * kernels_.nr();
-      kernels_.transform({WinogradTransform::filter, columns, pixels, nullptr, to, step, nullptr, false, next});
+      kernels_.transform(
+          {WinogradTransform::filter, columns, pixels, nullptr, to, step, nullptr, false, next, side_, side_});
       for (int64_t k = 0; columns < kernels_.nr() && k < products_; ++k) {
         std::fill(to + k * step + columns, to + k * step + kernels_.nr(), T{0});
       }
@@ -183,7 +168,7 @@ class Multiplier {
   static constexpr int64_t kFiltersAhead = 4;
 
   const TileKernels<T>& kernels_;
-  int64_t products_, taps_;
+  int64_t side_, products_, taps_;
   TileRunner<T> runner_;
 };
 
@@ -191,7 +176,7 @@ class Multiplier {
 template <class T>
 class Tiles {
  public:
-  Tiles(const Conv2dParams& p, const Tiling& tiling, typename Winograd::Fn<T>* transform, const T* x,
+  Tiles(const Conv2dParams& p, const WinogradTiling& tiling, typename Winograd::Fn<T>* transform, const T* x,
         const Epilogue<T>& epilogue, T* y)
       : p_(p), tiling_(tiling), transform_(transform), x_(x), epilogue_(epilogue), y_(y), zeros_(p.c) {
     std::fill(zeros_.get(), zeros_.get() + p.c, T{0});
@@ -200,9 +185,14 @@ class Tiles {
   // Tiles [begin, begin + count) of all to rows t, t + 1, ... of v.
   void read(int64_t begin, int64_t count, int64_t t, Products<T>& v) const {
     for_each_square<const T>(
-        begin, count, [&](int64_t tile, const T** pixels) { input_square(tile, pixels); },
-        [&](int64_t i, const T* const* pixels, const T* const* next) {
-          transform_({WinogradTransform::input, p_.c, pixels, nullptr, v.row(t + i), v.step, nullptr, false, next});
+        tiling_, begin, count,
+        [&](const WinogradPlace& at, const T** pixels) {
+          square_pointers<const T>(x_, zeros_.get(), p_.h, p_.w, p_.c, at.image, at.top - p_.window.pad_top,
+                                   at.left - p_.window.pad_left, tiling_.reach(), pixels);
+        },
+        [&](int64_t i, const WinogradPlace& at, const T* const* pixels, const T* const* next) {
+          transform_({WinogradTransform::input, p_.c, pixels, nullptr, v.row(t + i), v.step, nullptr, false, next,
+                      at.rows, at.columns});
         });
   }
 
@@ -212,14 +202,13 @@ class Tiles {
     const bool relu = epilogue_.activation == Activation::relu;
     const T* const bias = epilogue_.bias == nullptr ? nullptr : epilogue_.bias + j;
     for_each_square<T>(
-        begin, count,
-        [&](int64_t tile, T** results) {
-          square_pointers<T>(y_ + j, sink, p_.oh, p_.ow, p_.o, tiling_.image(tile), tiling_.top(tile),
-                             tiling_.left(tile), tiling_.side, results);
+        tiling_, begin, count,
+        [&](const WinogradPlace& at, T** results) {
+          square_pointers<T>(y_ + j, sink, p_.oh, p_.ow, p_.o, at.image, at.top, at.left, tiling_.side, results);
         },
-        [&](int64_t i, T* const* results, const T* const* next) {
-          transform_(
-              {WinogradTransform::output, columns, nullptr, results, sums.row(t + i), sums.step, bias, relu, next});
+        [&](int64_t i, const WinogradPlace& at, T* const* results, const T* const* next) {
+          transform_({WinogradTransform::output, columns, nullptr, results, sums.row(t + i), sums.step, bias, relu,
+                      next, at.rows, at.columns});
           if (relu || epilogue_.activation == Activation::none) return;
           for (int64_t k = 0; k < tiling_.side * tiling_.side; ++k) {
             if (results[k] != sink) apply_activation(results[k], columns, epilogue_.activation);
@@ -228,14 +217,8 @@ class Tiles {
   }
 
  private:
-  void input_square(int64_t tile, const T** pixels) const {
-    square_pointers<const T>(x_, zeros_.get(), p_.h, p_.w, p_.c, tiling_.image(tile),
-                             tiling_.top(tile) - p_.window.pad_top, tiling_.left(tile) - p_.window.pad_left,
-                             tiling_.reach, pixels);
-  }
-
   const Conv2dParams& p_;
-  const Tiling& tiling_;
+  const WinogradTiling& tiling_;
   typename Winograd::Fn<T>* transform_;
   const T* x_;
   Epilogue<T> epilogue_;
@@ -263,7 +246,7 @@ bool few_tiles(int64_t tiles, int64_t most, int64_t outputs, int64_t nr) {
   return tiles <= most && outputs >= kLeastPanels * nr;
 }
 // On AVX-512, with 32 tiles panels are 12% faster than passes, with 98 and more 10% slower.
-bool forward_has_few_tiles(const Tiling& tiling, int64_t outputs, int64_t nr) {
+bool forward_has_few_tiles(const WinogradTiling& tiling, int64_t outputs, int64_t nr) {
   return few_tiles(tiling.count, 64, outputs, nr);
 }
 
@@ -278,7 +261,7 @@ struct PanelsCut {
   int64_t channels;  // that are transformed and multiplied at a time
   int64_t step;      // elements of one product's transformed filters, [panels][channels][nr]
 
-  PanelsCut(int64_t nr, const Conv2dParams& p, const Tiling& tiling) {
+  PanelsCut(int64_t nr, const Conv2dParams& p, const WinogradTiling& tiling) {
     const int64_t most = l2_bytes() / 3 / tiling.products / static_cast<int64_t>(sizeof(T));
     columns = std::max(nr, std::min({kMostColumns, p.o / kLeastPanels, most / tiling.count}) / nr * nr);
     const int64_t blocks = ceil_div(p.c, std::max(kLeastChannels, most / columns));
@@ -290,7 +273,7 @@ struct PanelsCut {
 // view(i, channels, j, columns, scratch) gives the filters of inputs [i, i + channels) and outputs [j, j + columns), if
 // need be copied to scratch, which has room for them.
 template <class T, class View>
-void forward_by_panels(const TileKernels<T>& kernels, const Conv2dParams& p, const Tiling& tiling, const T* x,
+void forward_by_panels(const TileKernels<T>& kernels, const Conv2dParams& p, const WinogradTiling& tiling, const T* x,
                        const Epilogue<T>& epilogue, T* y, bool scratch_needed, const View& view) {
   const Tiles<T> tiles(p, tiling, kernels.transform, x, epilogue, y);
   const int64_t nr = kernels.nr();
@@ -312,9 +295,12 @@ void forward_by_panels(const TileKernels<T>& kernels, const Conv2dParams& p, con
                              panels.get() + n * cut.channels, cut.step);
       }
       for (int64_t k = 0; k < tiling.products; ++k) {
+        const TileRange range = tiling.tiles_of(k);
+        if (range.begin == range.end) continue;
         for (int64_t n = 0; n < columns; n += nr) {
-          multiplier.multiply(tiling.count, v.matrix(k) + i, v.ld, panels.get() + k * cut.step + n * cut.channels,
-                              channels, std::min(nr, columns - n), i > 0, nullptr, sums.matrix(k) + n, sums.ld);
+          multiplier.multiply(range.end - range.begin, v.row(k, range.begin) + i, v.ld,
+                              panels.get() + k * cut.step + n * cut.channels, channels, std::min(nr, columns - n),
+                              i > 0, nullptr, sums.row(k, range.begin) + n, sums.ld);
         }
       }
     }
@@ -337,7 +323,7 @@ struct ForwardCut {
   int64_t filter_step = 0;   // elements of all filters of one product, [panels][c][nr]
   int64_t filters_size = 0;  // elements of all transformed filters
 
-  ForwardCut(const TileKernels<T>& kernels, const Conv2dParams& p, const Tiling& tiling) {
+  ForwardCut(const TileKernels<T>& kernels, const Conv2dParams& p, const WinogradTiling& tiling) {
     const int64_t mr = kernels.mr();
     const int64_t nr = kernels.nr();
     if (forward_has_few_tiles(tiling, p.o, nr)) {
@@ -376,7 +362,7 @@ struct GradWeightCut {
   int64_t step;       // elements of one product's sums
   int64_t sums_size;  // of a panel, or of all outputs
 
-  GradWeightCut(const Conv2dParams& p, const Tiling& tiling, int64_t nr)
+  GradWeightCut(const Conv2dParams& p, const WinogradTiling& tiling, int64_t nr)
       : panels(few_tiles(tiling.count, nr * 3 / 2 - 1, p.o, nr)),
         block(tiling.count),
         step(padded<T>(p.c * (panels ? nr : p.o))),
@@ -401,13 +387,13 @@ Conv2dParams turned_params(const Conv2dParams& p) {
 }
 
 // Whether the input gradient goes by panels, which saves the copy of all turned filters.
-bool turns_by_panels(const Conv2dParams& turned, const Tiling& tiling, int64_t nr) {
+bool turns_by_panels(const Conv2dParams& turned, const WinogradTiling& tiling, int64_t nr) {
   return turned.c > 0 && forward_has_few_tiles(tiling, turned.o, nr);
 }
 
 // Bytes that forward_by_panels() takes.
 template <class T>
-int64_t panels_scratch(const Conv2dParams& p, const Tiling& tiling, int64_t nr, bool scratch_needed) {
+int64_t panels_scratch(const Conv2dParams& p, const WinogradTiling& tiling, int64_t nr, bool scratch_needed) {
   const PanelsCut<T> cut(nr, p, tiling);
   const int64_t task = buffer_bytes<T>(tiling.products * cut.step) + buffer_bytes<T>(cut.columns) +
                        buffer_bytes<T>(scratch_needed ? tiling.taps() * cut.channels * cut.columns : 1) +
@@ -418,7 +404,7 @@ int64_t panels_scratch(const Conv2dParams& p, const Tiling& tiling, int64_t nr, 
 
 template <class T>
 int64_t forward_scratch(const Conv2dParams& p, int64_t side) {
-  const Tiling tiling(p, side);
+  const WinogradTiling tiling(p, side);
   const TileKernels<T> kernels(tiling, p.o);
   const ForwardCut<T> cut(kernels, p, tiling);
   if (cut.cut == WinogradCut::panels) return panels_scratch<T>(p, tiling, kernels.nr(), false);
@@ -487,7 +473,7 @@ Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any
 
 template <class T>
 WayPlan plan_winograd(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
-  const Tiling tiling(p, side);
+  const WinogradTiling tiling(p, side);
   const Kernel& transform = select_winograd<T>(tiling);
   if (pass == Conv2dPass::grad_weight) {
     return {ConvWay::winograd, &select_tile<GemmColumns, T>(p.c, p.o), &transform};
@@ -500,7 +486,7 @@ WayPlan plan_winograd(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
 template <class T>
 void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
   if (p.c == 0) return direct_forward(p, x, w, epilogue, y);  // sums without terms
-  const Tiling tiling(p, side);
+  const WinogradTiling tiling(p, side);
   const TileKernels<T> kernels(tiling, p.o);
   const int64_t nr = kernels.nr();
   const ForwardCut<T> cut(kernels, p, tiling);
@@ -520,11 +506,17 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
                       filters.get() + j * p.c + begin * nr, step);
     }
   });
-  const auto multiply = [&](Multiplier<T>& multiplier, int64_t k, int64_t rows, Products<T>& v, Products<T>& sums) {
+  // The sums of product k of those of tiles [begin, begin + rows) that need it.
+  const auto multiply = [&](Multiplier<T>& multiplier, int64_t k, int64_t begin, int64_t rows, Products<T>& v,
+                            Products<T>& sums) {
+    const TileRange range = tiling.tiles_of(k);
+    const int64_t first = std::max<int64_t>(range.begin - begin, 0);
+    const int64_t live = std::min(range.end - begin, rows) - first;
+    if (live <= 0) return;
     for (int64_t j = 0; j < p.o; j += nr) {
       const T* panel = filters.get() + k * step + j * p.c;
-      multiplier.multiply(rows, v.matrix(k), v.ld, panel, p.c, std::min(nr, p.o - j), false,
-                          j + nr < p.o ? panel + p.c * nr : nullptr, sums.matrix(k) + j, sums.ld);
+      multiplier.multiply(live, v.row(k, first), v.ld, panel, p.c, std::min(nr, p.o - j), false,
+                          j + nr < p.o ? panel + p.c * nr : nullptr, sums.row(k, first) + j, sums.ld);
     }
   };
 
@@ -537,7 +529,7 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
       Products<T> v(tiling, block, p.c), sums(tiling, block, p.o);
       Buffer<T> sink(p.o);
       tiles.read(begin, rows, 0, v);
-      for (int64_t k = 0; k < tiling.products; ++k) multiply(multiplier, k, rows, v, sums);
+      for (int64_t k = 0; k < tiling.products; ++k) multiply(multiplier, k, begin, rows, v, sums);
       tiles.write(begin, rows, 0, sums, 0, p.o, sink.get());
     });
     return;
@@ -548,7 +540,7 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
     for_tiles(rows, [&](int64_t t, int64_t count) { tiles.read(begin + t, count, t, v); });
     parallel_for(tiling.products, [&](int64_t k) {
       Multiplier<T> multiplier(kernels, tiling);
-      multiply(multiplier, k, rows, v, sums);
+      multiply(multiplier, k, begin, rows, v, sums);
     });
     for_tiles(rows, [&](int64_t t, int64_t count) {
       Buffer<T> sink(p.o);
@@ -560,7 +552,7 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
 template <class T>
 void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const T* w, T* dx) {
   const Conv2dParams q = turned_params(p);
-  const Tiling tiling(q, side);
+  const WinogradTiling tiling(q, side);
   const int64_t taps = tiling.taps();
   const TileKernels<T> kernels(tiling, q.o);
   const int64_t nr = kernels.nr();
@@ -589,7 +581,7 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
 
 template <class T>
 void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const T* dy, T* dw) {
-  const Tiling tiling(p, side);
+  const WinogradTiling tiling(p, side);
   const auto transform = function_of<Winograd, T>(select_winograd<T>(tiling));
   const Kernel& row = select_tile<GemmColumns, T>(p.c, p.o);
   const auto kernel = function_of<GemmColumns, T>(row);
@@ -601,37 +593,42 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   const auto read = [&](int64_t begin, int64_t count, int64_t t, Products<T>& v, Products<T>& d) {
     inputs.read(begin, count, t, v);
     for_each_square<const T>(
-        begin, count,
-        [&](int64_t tile, const T** pixels) {
-          square_pointers<const T>(dy, zeros.get(), p.oh, p.ow, p.o, tiling.image(tile), tiling.top(tile),
-                                   tiling.left(tile), side, pixels);
+        tiling, begin, count,
+        [&](const WinogradPlace& at, const T** pixels) {
+          square_pointers<const T>(dy, zeros.get(), p.oh, p.ow, p.o, at.image, at.top, at.left, side, pixels);
         },
-        [&](int64_t i, const T* const* pixels, const T* const* next) {
-          transform({WinogradTransform::grad_output, p.o, pixels, nullptr, d.row(t + i), d.step, nullptr, false, next});
+        [&](int64_t i, const WinogradPlace& at, const T* const* pixels, const T* const* next) {
+          transform({WinogradTransform::grad_output, p.o, pixels, nullptr, d.row(t + i), d.step, nullptr, false, next,
+                     at.rows, at.columns});
         });
   };
-  // Columns [j, j + columns) of one product's sum over `rows` tiles, to rows of sums that lie ld apart.
-  const auto multiply = [&](int64_t k, int64_t rows, Products<T>& v, Products<T>& d, int64_t j, int64_t columns,
-                            bool begins, T* sums, int64_t ld) {
+  // Columns [j, j + columns) of one product's sum over those of tiles [begin, begin + rows) that need it, to rows of
+  // sums that lie ld apart. The sums of 64 tiles begin at multiples of 64, wherever a product's tiles do.
+  const auto multiply = [&](int64_t k, int64_t begin, int64_t rows, Products<T>& v, Products<T>& d, int64_t j,
+                            int64_t columns, T* sums, int64_t ld) {
+    const TileRange range = tiling.tiles_of(k);
+    if (range.begin == range.end && begin == 0) {
+      for (int64_t i = 0; i < p.c; ++i) std::fill(sums + i * ld, sums + i * ld + columns, T{0});
+    }
+    const int64_t end = std::min(range.end - begin, rows);
     T edge[TileRunner<T>::kMaxNr] = {};
     for (int64_t first = 0; first < p.c; first += mr) {
       const T* a[TileRunner<T>::kMaxMr];
       T* c[TileRunner<T>::kMaxMr];
-      for (int64_t i = 0; i < mr; ++i) {
-        a[i] = v.matrix(k) + std::min(first + i, p.c - 1);
-        c[i] = first + i < p.c ? sums + (first + i) * ld : edge;
-      }
-      for (int64_t t = 0; t < rows; t += kRunTiles) {
-        kernel({1, std::min(kRunTiles, rows - t), a, 0, v.ld, d.matrix(k) + t * d.ld + j, d.ld, columns,
-                begins && t == 0 ? Accumulation::none : Accumulation::add, c});
-        for (int64_t i = 0; i < mr; ++i) a[i] += kRunTiles * v.ld;
+      for (int64_t i = 0; i < mr; ++i) c[i] = first + i < p.c ? sums + (first + i) * ld : edge;
+      for (int64_t t = std::max<int64_t>(range.begin - begin, 0), next; t < end; t = next) {
+        next = std::min(end, (t / kRunTiles + 1) * kRunTiles);
+        for (int64_t i = 0; i < mr; ++i) a[i] = v.row(k, t) + std::min(first + i, p.c - 1);
+        kernel({1, next - t, a, 0, v.ld, d.row(k, t) + j, d.ld, columns,
+                begin + t == range.begin ? Accumulation::none : Accumulation::add, c});
       }
     }
   };
   const auto finish = [&](int64_t i, int64_t j, int64_t columns, T* sums, int64_t step) {
     T* results[kMaxTaps];
     for (int64_t k = 0; k < tiling.taps(); ++k) results[k] = dw + (k * p.c + i) * p.o + j;
-    transform({WinogradTransform::grad_filter, columns, nullptr, results, sums, step, nullptr, false, nullptr});
+    transform(
+        {WinogradTransform::grad_filter, columns, nullptr, results, sums, step, nullptr, false, nullptr, side, side});
   };
 
   const GradWeightCut<T> cut(p, tiling, nr);
@@ -644,7 +641,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
       const int64_t columns = std::min(nr, p.o - j);
       Buffer<T> sums(cut.sums_size);
       for (int64_t k = 0; k < tiling.products; ++k) {
-        multiply(k, tiling.count, v, d, j, columns, true, sums.get() + k * step, nr);
+        multiply(k, 0, tiling.count, v, d, j, columns, sums.get() + k * step, nr);
       }
       for (int64_t i = 0; i < p.c; ++i) finish(i, j, columns, sums.get() + i * nr, step);
     });
@@ -658,7 +655,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
     for_tiles(rows, [&](int64_t t, int64_t count) { read(begin + t, count, t, v, d); });
     parallel_for(tiling.products, [&](int64_t k) {
       for (int64_t j = 0; j < p.o; j += nr) {
-        multiply(k, rows, v, d, j, std::min(nr, p.o - j), begin == 0, sums.get() + k * step + j, p.o);
+        multiply(k, begin, rows, v, d, j, std::min(nr, p.o - j), sums.get() + k * step + j, p.o);
       }
     });
   }
@@ -672,12 +669,12 @@ int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
   if (pass == Conv2dPass::forward) return p.c == 0 ? 0 : forward_scratch<T>(p, side);
   if (pass == Conv2dPass::grad_input) {
     const Conv2dParams q = turned_params(p);
-    const Tiling tiling(q, side);
+    const WinogradTiling tiling(q, side);
     const int64_t nr = TileKernels<T>(tiling, q.o).nr();
     if (turns_by_panels(q, tiling, nr)) return panels_scratch<T>(q, tiling, nr, true);
     return buffer_bytes<T>(tiling.taps() * p.c * p.o) + forward_scratch<T>(q, side);
   }
-  const Tiling tiling(p, side);
+  const WinogradTiling tiling(p, side);
   const int64_t nr = select_tile<GemmColumns, T>(p.c, p.o).facts.nr;
   const GradWeightCut<T> cut(p, tiling, nr);
   const int64_t sums = buffer_bytes<T>(cut.sums_size);

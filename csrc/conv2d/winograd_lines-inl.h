@@ -115,6 +115,91 @@ struct Winograd4x4 {
   }
 };
 
+// A line with kTile <= 4 outputs, at the edge of an image, for the same transformed filters. Its points are the first
+// kTile + 1 of 0, p, -p, q, -q, and infinity: only these products are read and written. A filter's factor is that of
+// all points; the factors (a - b) of the points b left out are taken back by the input's transform, exactly, since they
+// are dyadic.
+template <class V, int kTile>
+struct Winograd4x4Edge;
+
+template <class V>
+struct Winograd4x4Edge<V, 4> : Winograd4x4<V> {};
+
+template <class V>
+struct Winograd4x4Edge<V, 3> {
+  using Base = Winograd4x4<V>;
+  static constexpr double p = Base::p, q = Base::q;
+
+  SIXLOOP_HD static V set(double x) { return Base::set(x); }
+
+  SIXLOOP_HD static void input(const V* d, int s, V* to, int t) {
+    // x^i (x - q), of which the polynomials are sums.
+    const V x0 = V::fnma(set(q), d[0], d[s]), x1 = V::fnma(set(q), d[s], d[2 * s]);
+    const V x2 = V::fnma(set(q), d[2 * s], d[3 * s]), x3 = V::fnma(set(q), d[3 * s], d[4 * s]);
+    to[0] = set(q) * V::fnma(set(p * p), x0, x2);
+    to[t] = set(p + q) * V::fma(set(p), x1, x2);
+    to[2 * t] = set(q - p) * V::fnma(set(p), x1, x2);
+    to[3 * t] = set(2 * q) * V::fnma(set(p * p), d[s], d[3 * s]);
+    to[5 * t] = V::fnma(set(p * p), x1, x3);
+  }
+  SIXLOOP_HD static void output(const V* m, int s, V* to, int t) {
+    const V sum_p = m[s] + m[2 * s], difference_p = m[s] - m[2 * s];
+    to[0] = m[0] + (sum_p + m[3 * s]);
+    to[t] = V::fma(set(p), difference_p, set(q) * m[3 * s]);
+    to[2 * t] = V::fma(set(p * p), sum_p, V::fma(set(q * q), m[3 * s], m[5 * s]));
+  }
+  SIXLOOP_HD static void grad_output(const V* y, int s, V* to, int t) {
+    const V even_p = V::fma(set(p * p), y[2 * s], y[0]);
+    to[0] = y[0];
+    to[t] = V::fma(set(p), y[s], even_p);
+    to[2 * t] = V::fnma(set(p), y[s], even_p);
+    to[3 * t] = V::fma(set(q * q), y[2 * s], V::fma(set(q), y[s], y[0]));
+    to[5 * t] = y[2 * s];
+  }
+};
+
+template <class V>
+struct Winograd4x4Edge<V, 2> {
+  using Base = Winograd4x4<V>;
+  static constexpr double p = Base::p, q = Base::q;
+
+  SIXLOOP_HD static V set(double x) { return Base::set(x); }
+
+  SIXLOOP_HD static void input(const V* d, int s, V* to, int t) {
+    const V even_p = set(p * p - q * q) * d[2 * s];
+    to[0] = V::fma(set(p * p * q * q), d[0], set(-q * q) * d[2 * s]);
+    to[t] = V::fma(set(p * (p * p - q * q)), d[s], even_p);
+    to[2 * t] = V::fnma(set(p * (p * p - q * q)), d[s], even_p);
+    to[5 * t] = V::fnma(set(p * p), d[s], d[3 * s]);
+  }
+  SIXLOOP_HD static void output(const V* m, int s, V* to, int t) {
+    to[0] = m[0] + (m[s] + m[2 * s]);
+    to[t] = V::fma(set(p), m[s] - m[2 * s], m[5 * s]);
+  }
+  SIXLOOP_HD static void grad_output(const V* y, int s, V* to, int t) {
+    to[0] = y[0];
+    to[t] = V::fma(set(p), y[s], y[0]);
+    to[2 * t] = V::fnma(set(p), y[s], y[0]);
+    to[5 * t] = y[s];
+  }
+};
+
+template <class V>
+struct Winograd4x4Edge<V, 1> {
+  using Base = Winograd4x4<V>;
+  static constexpr double p = Base::p, q = Base::q;
+
+  SIXLOOP_HD static V set(double x) { return Base::set(x); }
+
+  SIXLOOP_HD static void input(const V* d, int s, V* to, int t) {
+    to[0] = V::fma(set(p * p * q * q), d[0], set(-p * q * q) * d[s]);
+    to[t] = set(2 * p * (p * p - q * q)) * d[s];
+    to[5 * t] = V::fnma(set(p), d[s], d[2 * s]);
+  }
+  SIXLOOP_HD static void output(const V* m, int s, V* to, int) { to[0] = m[0] + (m[s] + m[5 * s]); }
+  SIXLOOP_HD static void grad_output(const V* y, int, V* to, int t) { to[0] = to[t] = to[5 * t] = y[0]; }
+};
+
 // The same points for 2x2 outputs of a 5x5 filter.
 template <class V>
 struct Winograd5x5 : Winograd4x4<V> {
@@ -160,6 +245,16 @@ struct Winograd5x5 : Winograd4x4<V> {
     to[4 * t] = V::fma(set(at_p * p * p * p * p), sum_p, V::fma(set(at_q * q * q * q * q), sum_q, m[5 * s]));
   }
 };
+
+enum class EdgeLine { input, output, grad_output };
+
+template <class V, int kTile, EdgeLine kLine>
+SIXLOOP_HD inline void edge_line(const V* from, int from_step, V* to, int to_step) {
+  using F = Winograd4x4Edge<V, kTile>;
+  if constexpr (kLine == EdgeLine::input) F::input(from, from_step, to, to_step);
+  if constexpr (kLine == EdgeLine::output) F::output(from, from_step, to, to_step);
+  if constexpr (kLine == EdgeLine::grad_output) F::grad_output(from, from_step, to, to_step);
+}
 
 template <class V>
 using WinogradLine = void(const V* from, int from_step, V* to, int to_step);

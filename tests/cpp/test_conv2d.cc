@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -58,17 +59,19 @@ TEST(depthwise) {
 
 using Matrix = std::vector<std::vector<double>>;
 
-// A^T, B^T and G of F(side, filter) from the interpolation points, by Cook and Toom.
+// A^T, B^T and G of F(side, filter) from the interpolation points, by Cook and Toom. With fewer outputs than side,
+// those of the first points and infinity, for the G of all of them.
 struct Cook {
+  std::vector<size_t> products;  // the numbers of the rows of bt and g, and of the columns of at
   Matrix at, bt, g;
 
-  Cook(int side, int filter) {
+  Cook(size_t side, size_t filter, size_t outputs) {
     const std::vector<double> points =
         side + filter == 5 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, .75, -.75, 1.5, -1.5};
-    const size_t n = points.size() + 1;
+    const size_t used = outputs + filter - 2;
     const auto product = [&](size_t without) {  // coefficients of the product of (x - b)
       std::vector<double> c{1};
-      for (size_t i = 0; i < points.size(); ++i) {
+      for (size_t i = 0; i < used; ++i) {
         if (i == without) continue;
         std::vector<double> next(c.size() + 1, 0.0);
         for (size_t k = 0; k < c.size(); ++k) {
@@ -77,20 +80,26 @@ struct Cook {
         }
         c = next;
       }
-      c.resize(n, 0.0);
+      c.resize(used + 1, 0.0);
       return c;
     };
-    at.assign(static_cast<size_t>(side), std::vector<double>(n, 0.0));
-    for (size_t i = 0; i < points.size(); ++i) {
+    at.assign(outputs, std::vector<double>(used + 1, 0.0));
+    for (size_t i = 0; i < used; ++i) {
+      products.push_back(i);
       bt.push_back(product(i));
       double scale = 1;
-      for (size_t j = 0; j < points.size(); ++j) scale *= i == j ? 1 : points[i] - points[j];
+      for (size_t j = 0; j < points.size(); ++j) {
+        const double factor = i == j ? 1 : points[i] - points[j];
+        scale *= factor;
+        for (double& element : bt.back()) element *= j < used ? 1 : factor;
+      }
       g.emplace_back();
-      for (int k = 0; k < filter; ++k) g.back().push_back(std::pow(points[i], k) / scale);
-      for (size_t k = 0; k < at.size(); ++k) at[k][i] = std::pow(points[i], static_cast<double>(k));
+      for (size_t k = 0; k < filter; ++k) g.back().push_back(std::pow(points[i], k) / scale);
+      for (size_t k = 0; k < outputs; ++k) at[k][i] = std::pow(points[i], k);
     }
-    bt.push_back(product(points.size()));
-    g.emplace_back(static_cast<size_t>(filter), 0.0);
+    products.push_back(points.size());
+    bt.push_back(product(used));
+    g.emplace_back(filter, 0.0);
     g.back().back() = 1;
     at.back().back() = 1;
   }
@@ -104,88 +113,147 @@ Matrix transposed(const Matrix& m) {
   return t;
 }
 
+// One dimension of a transform: the elements of whole lines that it maps to each other.
+struct LineMap {
+  Matrix matrix;
+  std::vector<size_t> from, to;
+  size_t whole_from, whole_to;
+};
+
+LineMap line_map(WinogradTransform transform, size_t side, size_t filter, size_t outputs) {
+  const Cook cook(side, filter, outputs);
+  const size_t products = side + filter - 1;
+  const auto first = [](size_t n) {
+    std::vector<size_t> numbers(n);
+    std::iota(numbers.begin(), numbers.end(), size_t{0});
+    return numbers;
+  };
+  switch (transform) {
+    case WinogradTransform::input:
+      return {cook.bt, first(outputs + filter - 1), cook.products, products, products};
+    case WinogradTransform::filter:
+      return {cook.g, first(filter), cook.products, filter, products};
+    case WinogradTransform::output:
+      return {cook.at, cook.products, first(outputs), products, side};
+    case WinogradTransform::grad_output:
+      return {transposed(cook.at), first(outputs), cook.products, side, products};
+    case WinogradTransform::grad_filter:
+      return {transposed(cook.g), cook.products, first(filter), products, filter};
+  }
+  throw std::logic_error("no such transform");
+}
+
+template <class T>
+using TileKernel = typename Winograd::Fn<T>;
+
+// The transform of a tile of `rows` x `columns` outputs of F(side x side, filter x filter), beside the scalar kernel
+// and the matrices.
+template <class T>
+void check_transform(const char* name, TileKernel<T>* kernel, TileKernel<T>* scalar, WinogradTransform transform,
+                     size_t side, size_t filter, size_t rows, size_t columns, int64_t channels) {
+  const LineMap down = line_map(transform, side, filter, rows);
+  const LineMap across = line_map(transform, side, filter, columns);
+  const bool scatter = transform == WinogradTransform::output || transform == WinogradTransform::grad_filter;
+  const bool with_bias = scatter && channels % 2 == 0;
+  const bool relu = scatter && channels % 3 == 0;
+  const Guarded<T> bias(values<T>(channels, 9));
+  const size_t from_size = down.whole_from * across.whole_from, to_size = down.whole_to * across.whole_to;
+  const size_t pixels = scatter ? to_size : from_size, products = scatter ? from_size : to_size;
+  const int64_t step = channels + 3;
+  const std::vector<T> before = values<T>(static_cast<int64_t>(products - 1) * step + channels, 7);
+  const auto pixel = [&](size_t i) { return values<T>(channels, static_cast<uint64_t>(100 + i)); };
+  // Everything that a kernel may write, what it has to leave alone too.
+  const auto run = [&](TileKernel<T>* function) {
+    std::vector<Guarded<T>> arrays;
+    std::vector<const T*> reads;
+    std::vector<T*> writes;
+    for (size_t i = 0; i < pixels; ++i) {
+      arrays.emplace_back(pixel(i));
+      reads.push_back(arrays.back().get());
+      writes.push_back(arrays.back().get());
+    }
+    Guarded<T> matrix(before);
+    function({transform, channels, scatter ? nullptr : reads.data(), scatter ? writes.data() : nullptr, matrix.get(),
+              step, with_bias ? bias.get() : nullptr, relu, with_bias ? reads.data() : nullptr,
+              static_cast<int64_t>(rows), static_cast<int64_t>(columns)});
+    std::vector<T> results;
+    for (size_t i = 0; i < to_size; ++i) {
+      const T* at = scatter ? writes[i] : matrix.get() + static_cast<int64_t>(i) * step;
+      results.insert(results.end(), at, at + channels);
+    }
+    return results;
+  };
+  const std::vector<T> actual = run(kernel);
+  check_same_bits(name, actual.data(), run(scalar).data(), static_cast<int64_t>(actual.size()));
+
+  const auto element = [&](size_t i, size_t ch) {
+    if (scatter) return static_cast<double>(before[i * static_cast<size_t>(step) + ch]);
+    return static_cast<double>(pixel(i)[ch]);
+  };
+  std::vector<bool> written(to_size, false);
+  for (size_t i = 0; i < down.to.size(); ++i) {
+    for (size_t j = 0; j < across.to.size(); ++j) {
+      const size_t to = down.to[i] * across.whole_to + across.to[j];
+      written[to] = true;
+      std::vector<double> sums(static_cast<size_t>(channels)), sizes(static_cast<size_t>(channels));
+      for (size_t k = 0; k < down.from.size(); ++k) {
+        for (size_t l = 0; l < across.from.size(); ++l) {
+          const size_t from = down.from[k] * across.whole_from + across.from[l];
+          const std::vector<T> x = scatter ? std::vector<T>{} : pixel(from);
+          for (size_t ch = 0; ch < sums.size(); ++ch) {
+            const double value = scatter ? element(from, ch) : static_cast<double>(x[ch]);
+            const double term = down.matrix[i][k] * value * across.matrix[j][l];
+            sums[ch] += term;
+            sizes[ch] += std::abs(term);
+          }
+        }
+      }
+      for (size_t ch = 0; ch < sums.size(); ++ch) {
+        const double b = with_bias ? static_cast<double>(bias[static_cast<int64_t>(ch)]) : 0;
+        double sum = sums[ch] + b;
+        if (relu && sum < 0) sum = 0;
+        // Some ten roundings on the way of each term.
+        const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
+        const double error = std::abs(sum - static_cast<double>(actual[to * sums.size() + ch]));
+        CHECK(error <= 10 * epsilon * (sizes[ch] + std::abs(b)));
+      }
+    }
+  }
+  for (size_t i = 0; i < to_size; ++i) {
+    if (written[i]) continue;
+    const std::vector<T> untouched = scatter
+                                         ? pixel(i)
+                                         : std::vector<T>(before.begin() + static_cast<int64_t>(i) * step,
+                                                          before.begin() + static_cast<int64_t>(i) * step + channels);
+    check_same_bits(name, actual.data() + static_cast<int64_t>(i) * channels, untouched.data(), channels);
+  }
+}
+
 template <class Kind>
-void check_winograd(int filter) {
+void check_winograd(size_t filter) {
   for_each_row<Kind>([filter](const Kernel& row, auto t) {
     using T = decltype(t);
-    const Cook cook(row.facts.mr, filter);
     const Kernel* scalar = nullptr;
     for (const Kernel& other : Kind::kernels()) {
       if (is_row_of<Kind, T>(other) && other.isa == Isa::scalar && other.facts.mr == row.facts.mr) scalar = &other;
     }
     CHECK(scalar != nullptr);
-    const struct {
-      WinogradTransform transform;
-      Matrix matrix;
-      bool scatter;
-    } cases[] = {{WinogradTransform::input, cook.bt, false},
-                 {WinogradTransform::filter, cook.g, false},
-                 {WinogradTransform::output, cook.at, true},
-                 {WinogradTransform::grad_output, transposed(cook.at), false},
-                 {WinogradTransform::grad_filter, transposed(cook.g), true}};
-    for (const auto& c : cases) {
-      const size_t to = c.matrix.size();
-      const size_t from = c.matrix[0].size();
-      for (int64_t channels = 1; channels <= 35; ++channels) {
-        const bool with_bias = c.scatter && channels % 2 == 0;
-        const bool relu = c.scatter && channels % 3 == 0;
-        const Guarded<T> bias(values<T>(channels, 9));
-        const auto run = [&](const Kernel& kernel) {
-          const size_t pixels = c.scatter ? to * to : from * from;
-          const size_t products = c.scatter ? from * from : to * to;
-          const int64_t step = channels + 3;
-          std::vector<Guarded<T>> arrays;
-          std::vector<const T*> reads;
-          std::vector<T*> writes;
-          for (size_t i = 0; i < pixels; ++i) {
-            arrays.emplace_back(values<T>(channels, static_cast<uint64_t>(100 + i)));
-            reads.push_back(arrays.back().get());
-            writes.push_back(arrays.back().get());
-          }
-          Guarded<T> matrix(values<T>(static_cast<int64_t>(products - 1) * step + channels, 7));
-          function_of<Kind, T>(kernel)({c.transform, channels, c.scatter ? nullptr : reads.data(),
-                                        c.scatter ? writes.data() : nullptr, matrix.get(), step,
-                                        with_bias ? bias.get() : nullptr, relu, with_bias ? reads.data() : nullptr});
-          std::vector<T> results;
-          for (size_t i = 0; i < to * to; ++i) {
-            const T* at = c.scatter ? writes[i] : matrix.get() + static_cast<int64_t>(i) * step;
-            results.insert(results.end(), at, at + channels);
-          }
-          return results;
-        };
-        const std::vector<T> actual = run(row);
-        check_same_bits(row.name, actual.data(), run(*scalar).data(), static_cast<int64_t>(actual.size()));
-
-        std::vector<std::vector<T>> x;
-        const std::vector<T> matrix = values<T>(static_cast<int64_t>(from * from - 1) * (channels + 3) + channels, 7);
-        for (size_t i = 0; i < from * from; ++i) {
-          if (c.scatter) {
-            const auto begin = matrix.begin() + static_cast<int64_t>(i) * (channels + 3);
-            x.emplace_back(begin, begin + channels);
-          } else {
-            x.push_back(values<T>(channels, static_cast<uint64_t>(100 + i)));
-          }
-        }
-        for (size_t i = 0; i < to; ++i) {
-          for (size_t j = 0; j < to; ++j) {
-            for (size_t ch = 0; ch < static_cast<size_t>(channels); ++ch) {
-              double sum = with_bias ? static_cast<double>(bias[static_cast<int64_t>(ch)]) : 0;
-              double size = std::abs(sum);
-              for (size_t k = 0; k < from; ++k) {
-                for (size_t l = 0; l < from; ++l) {
-                  const double term = c.matrix[i][k] * static_cast<double>(x[k * from + l][ch]) * c.matrix[j][l];
-                  sum += term;
-                  size += std::abs(term);
-                }
-              }
-              if (relu && sum < 0) sum = 0;
-              // Some ten roundings on the way of each term.
-              const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
-              const double error =
-                  std::abs(sum - static_cast<double>(actual[(i * to + j) * static_cast<size_t>(channels) + ch]));
-              CHECK(error <= 10 * epsilon * size);
-            }
-          }
+    const size_t side = static_cast<size_t>(row.facts.mr);
+    const auto check = [&](WinogradTransform transform, size_t rows, size_t columns, int64_t channels) {
+      check_transform<T>(row.name, function_of<Kind, T>(row), function_of<Kind, T>(*scalar), transform, side, filter,
+                         rows, columns, channels);
+    };
+    using W = WinogradTransform;
+    for (int64_t channels = 1; channels <= 35; ++channels) {
+      for (const auto transform : {W::input, W::filter, W::output, W::grad_output, W::grad_filter}) {
+        check(transform, side, side, channels);
+      }
+    }
+    if (side != 4) return;
+    for (const int64_t channels : {1, 7, 16, 34, 35}) {
+      for (size_t edge = 0; edge < 15; ++edge) {  // all but 4x4
+        for (const auto transform : {W::input, W::output, W::grad_output}) {
+          check(transform, edge / 4 + 1, edge % 4 + 1, channels);
         }
       }
     }
