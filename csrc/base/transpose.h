@@ -53,19 +53,19 @@ void transpose(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T*
   // A line of memory each way stays in the first-level cache until it is used up.
   constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
   constexpr int64_t kSide = 16 / static_cast<int64_t>(sizeof(T));
-  for (int64_t j0 = 0; j0 < columns; j0 += kLine) {
-    const int64_t j1 = std::min(columns, j0 + kLine);
-    const int64_t whole_columns = j0 + (j1 - j0) / kSide * kSide;
+  if (rows < kSide || columns < kSide) {
+    for (int64_t j = 0; j < columns; ++j) {
+      for (int64_t i = 0; i < rows; ++i) to[j * ld_to + i] = from[i * ld_from + j];
+    }
+    return;
+  }
+  for (int64_t first = 0; first < columns; first += kLine) {
     for (int64_t i = 0; i < rows; i += kSide) {
-      const bool whole = i + kSide <= rows;
-      int64_t j = j0;
-      if (whole) {
-        for (; j < whole_columns; j += kSide) {
-          transposition::block(from + i * ld_from + j, ld_from, to + j * ld_to + i, ld_to);
-        }
-      }
-      for (; j < j1; ++j) {
-        for (int64_t r = i; r < std::min(rows, i + kSide); ++r) to[j * ld_to + r] = from[r * ld_from + j];
+      // The last blocks end with the matrix: what they share with those before them they write again.
+      const int64_t row = std::min(i, rows - kSide);
+      for (int64_t j = first; j < std::min(columns, first + kLine); j += kSide) {
+        const int64_t column = std::min(j, columns - kSide);
+        transposition::block(from + row * ld_from + column, ld_from, to + column * ld_to + row, ld_to);
       }
     }
   }

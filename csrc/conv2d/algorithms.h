@@ -72,9 +72,9 @@ int64_t depthwise_scratch(Conv2dPass pass, const Conv2dParams& p);
 
 // planar.cc: direct convolution with stride 1 and so few channels that their vectors would be mostly empty.
 bool planar_forward_pays(const Conv2dParams& p);
-// The kernel that spends the fewest cycles on an output row of one image.
+// The kernel that spends the fewest cycles on the output rows of one image.
 template <class T>
-const Kernel& select_planar(int64_t channels, int64_t ow);
+const Kernel& select_planar(int64_t channels, int64_t oh, int64_t ow);
 // For finite weights: filter rows that meet only padding are left out, and 0 times infinity is NaN.
 template <class T>
 void planar_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);

@@ -95,14 +95,16 @@ struct DepthwiseGradWeight {
   static Kernels kernels();
 };
 
-// Convolution of channel planes with stride 1 and few output channels, whose vectors run along an image row:
-//     y[o * NR + j] = bias[o] + sum over s ascending of w[s * MR + o] * x[offsets[s] + j]    0 <= o < MR, 0 <= j < NR
-// bias may be null; relu as in gemm/microkernel.h.
+// Convolution of channel planes with stride 1 and few output channels. Its vectors of N lanes, NR in all, run along an
+// image row, or each along a row of its own:
+//     y[o * NR + v * N + j] = bias[o] + sum over s ascending of w[s * MR + o] * x[offsets[s] + v * x_step + j]
+// for 0 <= o < MR, 0 <= v < NR / N, 0 <= j < N. bias may be null; relu as in gemm/microkernel.h.
 template <class T>
 struct PlanarTile {
   int64_t steps;
   const T* w;
   const T* x;
+  int64_t x_step;
   const int64_t* offsets;
   const T* bias;
   bool relu;

@@ -58,7 +58,14 @@ namespace {
 
 template <class T>
 bool all_finite(const T* values, int64_t count) {
-  return std::all_of(values, values + count, [](T value) { return std::isfinite(value); });
+  // x - x is NaN where x is not finite; without an early end compilers make vectors of the loop.
+  constexpr int64_t kChunk = 256;
+  for (int64_t begin = 0; begin < count; begin += kChunk) {
+    int bad = 0;
+    for (int64_t i = begin; i < std::min(count, begin + kChunk); ++i) bad |= values[i] - values[i] != T{0};
+    if (bad != 0) return false;
+  }
+  return true;
 }
 
 // Forward where the channels' vectors are full, or the weights not finite.
@@ -76,7 +83,7 @@ WayPlan plan_forward_by_rows(const Conv2dParams& p) {
 template <class T>
 WayPlan plan_direct_forward(const Conv2dParams& p) {
   if (is_depthwise(p)) return {ConvWay::depthwise, &select_row<Depthwise, T>()};
-  if (planar_forward_pays(p)) return {ConvWay::planar, &select_planar<T>(p.o, p.ow)};
+  if (planar_forward_pays(p)) return {ConvWay::planar, &select_planar<T>(p.o, p.oh, p.ow)};
   return plan_forward_by_rows<T>(p);
 }
 
@@ -141,11 +148,7 @@ void grad_input_by_turned_filters(const Conv2dParams& p, const T* dy, const T* w
   const int64_t offsets = win.kh * win.kw;
   Buffer<T> turned(offsets * p.o * p.c);
   for (int64_t k = 0; k < offsets; ++k) {
-    const T* from = w + (offsets - 1 - k) * p.c * p.o;
-    T* to = turned.get() + k * p.o * p.c;
-    for (int64_t o = 0; o < p.o; ++o) {
-      for (int64_t c = 0; c < p.c; ++c) to[o * p.c + c] = from[c * p.o + o];
-    }
+    transpose(w + (offsets - 1 - k) * p.c * p.o, p.o, p.c, p.o, turned.get() + k * p.o * p.c, p.c);
   }
   direct_forward(turned_convolution(p), dy, turned.get(), Epilogue<T>{}, dx);
 }

@@ -21,7 +21,7 @@ void planar_tile(const PlanarTile<typename V::T>& t) {
     V row[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
-      row[j] = V::load(x + j * V::N);
+      row[j] = V::load(x + j * t.x_step);
       row[j].pin();
     }
 #pragma GCC unroll 8

@@ -112,7 +112,11 @@ Tensor column_sums(const T* z, int64_t rows, int64_t columns, DType dtype, const
     // The same accumulators go on from block to block, so the cut into blocks changes no bit.
     in_blocks(chunk * kSumRows, std::min((chunk + 1) * kSumRows, wide.rows), std::max<int64_t>(1, kBlock / n),
               [&](int64_t row, int64_t end) {
-                for (int64_t r = row; r < end; ++r) prepare(r * wide.columns + column, r * wide.columns + column + n);
+                if (n == wide.columns) {
+                  prepare(row * n, end * n);
+                } else {
+                  for (int64_t r = row; r < end; ++r) prepare(r * wide.columns + column, r * wide.columns + column + n);
+                }
                 kernel(z + row * wide.columns + column, end - row, n, wide.columns,
                        sums + chunk * wide.columns + column);
               });

@@ -168,37 +168,42 @@ void fold_maxima(const typename V::T* x, int64_t rows, int64_t cols, int64_t row
   const int64_t row_count = KH > 0 ? KH : rows;
   const int64_t col_count = KW > 0 ? KW : cols;
   for_vectors<V, 2>(length, whole, [&]<int M>(auto lanes, int64_t i) {
-    // f(m, v, cell): v of the m-th vector has the number `cell`.
+    // Of all cells but the first, f(m, v, cell): v of the m-th vector has the number `cell`.
     const auto for_cells = [&](const auto& f) __attribute__((always_inline)) {
       for (int64_t r = 0; r < row_count; ++r) {
         V cell = V::set1(static_cast<T>(number + r * row_numbers));
         for (int64_t s = 0; s < col_count; ++s) {
-          for (int m = 0; m < M; ++m) f(m, lanes.load(x + i + r * row_pitch + s * pitch + m * V::N), cell);
+          for (int m = 0; r + s > 0 && m < M; ++m) f(m, lanes.load(x + i + r * row_pitch + s * pitch + m * V::N), cell);
           cell = cell + V::set1(1);
         }
       }
     };
     const auto first = [&](int m) { return lanes.load(x + i + m * V::N); };
     ArgMax<V> arg[M];
-    for (int m = 0; m < M; ++m) arg[m] = {first(m), V::set1(static_cast<T>(number))};
+    V sum[M];  // NaN where a cell is, and it may be so for infinities
+    for (int m = 0; m < M; ++m) {
+      arg[m] = {first(m), V::set1(static_cast<T>(number))};
+      sum[m] = arg[m].best;
+    }
     // Without NaN: numbers ascend, and the last one that found a larger value is the largest such number.
-    typename V::Mask nan[M];
-    for (int m = 0; m < M; ++m) nan[m] = V::is_nan(arg[m].best);
     for_cells([&](int m, V v, V cell) __attribute__((always_inline)) {
       arg[m].index = V::max(V::where(V::lt(arg[m].best, v), cell), arg[m].index);
       arg[m].index.pin();  // GCC would leave all of this for after the question below, and spill every cell
       arg[m].best = V::max(v, arg[m].best);
-      nan[m] = nan[m] | V::is_nan(v);
+      sum[m] = sum[m] + v;
     });
-    bool any_nan = false;
-    for (int m = 0; m < M; ++m) any_nan |= V::any(nan[m]);
-    if (any_nan) {
+    bool in_doubt = false;
+    for (int m = 0; m < M; ++m) in_doubt |= V::any(V::is_nan(sum[m]));
+    if (in_doubt) {
       for (int m = 0; m < M; ++m) arg[m] = {first(m), V::set1(static_cast<T>(number))};
       for_cells([&](int m, V v, V cell) { arg[m].join(v, cell); });
+      for (int m = 0; m < M; ++m) {
+        const V nan = V::set1(static_cast<T>(__builtin_nan("")));
+        arg[m].best = V::select(V::is_nan(arg[m].best), nan, arg[m].best);
+      }
     }
     for (int m = 0; m < M; ++m) {
-      const V best = V::select(nan[m], V::set1(static_cast<T>(__builtin_nan(""))), arg[m].best);
-      lanes.store(best, y + i + m * V::N);
+      lanes.store(arg[m].best, y + i + m * V::N);
       lanes.store_bytes(arg[m].index, indices + i + m * V::N);
     }
   });
@@ -214,48 +219,60 @@ void pool_rows(const PoolArgs<T>& a, int64_t begin, int64_t end) {
   const Cover inside = interior(window.stride_w, window.pad_left, window.kw, a.w, a.ow);
 
   for (int64_t row = begin; row < end; ++row) {
+    const int64_t first_row = row % a.oh * window.stride_h - window.pad_top;  // of the windows, also in the padding
     const Cover rows = cover(row % a.oh, window.stride_h, window.pad_top, window.kh, a.h);
     const T* x_row = a.x + (row / a.oh * a.h + rows.begin) * row_pitch;
     T* y_row = a.y + row * a.ow * a.c;
     const int64_t kh = rows.end - rows.begin;
 
-    const auto run = [&](int64_t j, int64_t pixels) {
+    // `windows` windows of the same size, whose first covers `pixels` outputs from column j on.
+    const auto run = [&](int64_t j, int64_t pixels, int64_t windows) {
       const Cover cols = cover(j, window.stride_w, window.pad_left, window.kw, a.w);
       const T* x = x_row + cols.begin * a.c;
       T* y = y_row + j * a.c;
       const int64_t kw = cols.end - cols.begin;
       const int64_t length = pixels * a.c;
+      const int64_t x_step = window.stride_w * a.c;
+      // Of the windows, the first ones may be touched in whole vectors.
       const int64_t reach = whole_vectors<V>(length);
-      const bool whole = x + (kh - 1) * row_pitch + (kw - 1) * a.c + reach <= x_end && y + reach <= y_end;
-      const auto windows = [&]<int KH, int KW>() {
-        if constexpr (kIndices) {
-          const int64_t above = rows.begin + window.pad_top - row % a.oh * window.stride_h;
-          const int64_t number = above * window.kw + cols.begin + window.pad_left - j * window.stride_w;
-          fold_maxima<V, KH, KW>(x, kh, kw, row_pitch, a.c, length, whole, number, window.kw, y, a.indices + (y - a.y));
-        } else {
-          fold_windows<V, Fold<V>, KH, KW>(x, kh, kw, row_pitch, a.c, length, whole, y);
+      const int64_t x_room = x_end - x - (kh - 1) * row_pitch - (kw - 1) * a.c - reach;
+      const int64_t y_room = y_end - y - reach;
+      const int64_t whole = x_room < 0 || y_room < 0 ? 0 : smaller(x_room / x_step, y_room / a.c) + 1;
+      const int64_t above = rows.begin - first_row;
+      const int64_t number = above * window.kw + cols.begin + window.pad_left - j * window.stride_w;
+      // By value: behind references the compiler would look again at each window what does not change.
+      const auto fold = [=, channels = a.c, indices = kIndices ? a.indices + (y - a.y) : nullptr]<int KH, int KW>() {
+        const T* from = x;
+        int64_t to = 0;
+        for (int64_t i = 0; i < windows; ++i, from += x_step, to += channels) {
+          if constexpr (kIndices) {
+            fold_maxima<V, KH, KW>(from, kh, kw, row_pitch, channels, length, i < whole, number, window.kw, y + to,
+                                   indices + to);
+          } else {
+            fold_windows<V, Fold<V>, KH, KW>(from, kh, kw, row_pitch, channels, length, i < whole, y + to);
+          }
         }
       };
       if (kh == 2 && kw == 2) {
-        windows.template operator()<2, 2>();
+        fold.template operator()<2, 2>();
       } else if (kh == 3 && kw == 3) {
-        windows.template operator()<3, 3>();
+        fold.template operator()<3, 3>();
       } else {
-        windows.template operator()<0, 0>();
+        fold.template operator()<0, 0>();
       }
     };
 
-    for (int64_t j = 0; j < inside.begin; ++j) run(j, 1);
+    for (int64_t j = 0; j < inside.begin; ++j) run(j, 1, 1);
     if (window.stride_w == 1) {
       // Neighbouring windows begin at neighbouring pixels: the whole run is one.
-      if (inside.begin < inside.end) run(inside.begin, inside.end - inside.begin);
+      if (inside.begin < inside.end) run(inside.begin, inside.end - inside.begin, 1);
     } else if (!kIndices && a.c == 1 && kh == 2 && window.kw == 2 && window.stride_w == 2) {
       fold_pairs<Fold<V>>(x_row + inside.begin * 2 - window.pad_left, row_pitch, inside.end - inside.begin,
                           y_row + inside.begin);
-    } else {
-      for (int64_t j = inside.begin; j < inside.end; ++j) run(j, 1);
+    } else if (inside.begin < inside.end) {
+      run(inside.begin, 1, inside.end - inside.begin);
     }
-    for (int64_t j = inside.end; j < a.ow; ++j) run(j, 1);
+    for (int64_t j = inside.end; j < a.ow; ++j) run(j, 1, 1);
   }
 }
 

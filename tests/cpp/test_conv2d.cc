@@ -269,23 +269,26 @@ TEST(planar) {
     const auto kernel = function_of<Planar, T>(row);
     const int64_t mr = row.facts.mr;
     const int64_t nr = row.facts.nr;
-    for (int64_t steps : {0, 1, 2, 25}) {
+    const int64_t lanes = std::max<int64_t>(1, vector_bytes(row.isa) / static_cast<int64_t>(sizeof(T)));
+    for (int64_t steps : {0, 1, 2, 25, 26}) {
+      const int64_t x_step = steps == 26 ? lanes + 11 : lanes;
       std::vector<int64_t> offsets;
       for (int64_t s = 0; s < steps; ++s) offsets.push_back(s * 7 % 31);
       // The last step reads to the last element and no further.
-      const int64_t reach = steps > 0 ? *std::max_element(offsets.begin(), offsets.end()) + nr : 0;
+      const int64_t length = (nr / lanes - 1) * x_step + lanes;
+      const int64_t reach = steps > 0 ? *std::max_element(offsets.begin(), offsets.end()) + length : 0;
       const Guarded<T> x(values<T>(reach, 1)), w(values<T>(steps * mr, 2));
       Guarded<T> y(mr * nr);
       const Guarded<T> bias(values<T>(mr, 3));
       const bool with_bias = steps % 2 == 1;
       const bool relu = steps > 1;
-      kernel({steps, w.get(), x.get(), offsets.data(), with_bias ? bias.get() : nullptr, relu, y.get()});
+      kernel({steps, w.get(), x.get(), x_step, offsets.data(), with_bias ? bias.get() : nullptr, relu, y.get()});
       std::vector<T> expected;
       for (int64_t o = 0; o < mr; ++o) {
         for (int64_t j = 0; j < nr; ++j) {
           T sum = 0;
           for (int64_t s = 0; s < steps; ++s) {
-            sum = std::fma(w[s * mr + o], x[offsets[static_cast<size_t>(s)] + j], sum);
+            sum = std::fma(w[s * mr + o], x[offsets[static_cast<size_t>(s)] + j / lanes * x_step + j % lanes], sum);
           }
           if (with_bias) sum += bias[o];
           expected.push_back(relu && sum < 0 ? T{0} : sum);
