@@ -85,6 +85,7 @@ RULES = [
     # Hopper's: of four warps at a time, out of shared memory.
     Rule(r"^wgmma_kernel<", ("HGMMA.F32.BF16", "LDGSTS.E.128", "WARPGROUP"), arch="sm_90a"),
     Rule(r"^tma_kernel<", ("HGMMA.F32.BF16", "UTMALDG", "USETMAXREG"), arch="sm_90a"),
+    Rule(r"^tma_kernel<.*TmaWindows<", ("UTMALDG.4D.IM2COL", "UTMALDG.3D"), arch="sm_90a"),
 ]
 # A thread gets registers in units of so many.
 REGISTER_UNIT = 8

@@ -179,6 +179,18 @@ __device__ __forceinline__ void tma_load(void* shared, const CUtensorMap* map, u
         : "memory");
   }
 }
+// The pixels that a tap of a convolution's filter meets, of images [n, h, w, c] whose map is an im2col one: from the
+// pixel at = {c, w, h, n} on as many as the map says, in its steps along rows, row by row and image by image within its
+// box, each of them `right` and `down` (below 256) further when it is read. What is outside of an image is zero.
+__device__ __forceinline__ void tma_load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier,
+                                                const int (&at)[4], int right, int down) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(shared_address(shared)),
+      "l"(map), "r"(shared_address(barrier)), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]),
+      "h"(static_cast<uint16_t>(right)), "h"(static_cast<uint16_t>(down))
+      : "memory");
+}
 __device__ __forceinline__ void tma_prefetch(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }

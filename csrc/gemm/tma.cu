@@ -3,18 +3,20 @@
 namespace sixloop::cuda {
 
 // Asked of the runtime, so that the library needs no libcuda to be loaded.
-PFN_cuTensorMapEncodeTiled_v12000 tma_encoder() {
+void* tensor_map_encoder(const char* name) {
   constexpr unsigned kVersion = 12000;
   void* function = nullptr;
   cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
-  const cudaError_t error =
-      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kVersion, cudaEnableDefault, &result);
+  const cudaError_t error = cudaGetDriverEntryPointByVersion(name, &function, kVersion, cudaEnableDefault, &result);
   if (error != cudaSuccess) {
     (void)cudaGetLastError();
     return nullptr;
   }
-  return result == cudaDriverEntryPointSuccess ? reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function)
-                                               : nullptr;
+  return result == cudaDriverEntryPointSuccess ? function : nullptr;
+}
+
+void check_tensor_map(CUresult error, const char* encoder) {
+  if (error != CUDA_SUCCESS) throw_cuda_error(cudaErrorInvalidValue, encoder, __FILE__, __LINE__);
 }
 
 CUtensorMap tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOperand<BFloat16>& operand, int64_t k,
@@ -30,10 +32,10 @@ CUtensorMap tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOpera
   const cuuint32_t box[] = {64, operand.turned ? across : 64, 1};
   const cuuint32_t ones[] = {1, 1, 1};
   CUtensorMap map;
-  const CUresult error = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<BFloat16*>(operand.data), sizes,
-                                strides, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (error != CUDA_SUCCESS) throw_cuda_error(cudaErrorInvalidValue, "cuTensorMapEncodeTiled", __FILE__, __LINE__);
+  check_tensor_map(encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<BFloat16*>(operand.data), sizes,
+                          strides, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                          CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                   "cuTensorMapEncodeTiled");
   return map;
 }
 

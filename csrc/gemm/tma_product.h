@@ -1,9 +1,18 @@
-// Products of dense matrices of bfloat16 by wgmma with operands that the copy engine brings. The blocks stay: one for
-// each processor, which takes tile after tile. A warp fetches, two warpgroups multiply, so that the next tile's
-// operands are on their way while results are stored. The order of additions is that of gemm/wgmma_product.h.
+// Products of bfloat16 by wgmma with operands that the copy engine brings. The blocks stay: one for each processor,
+// which takes tile after tile. A warp fetches, two warpgroups multiply, so that the next tile's operands are on their
+// way while results are stored. The order of additions is that of gemm/wgmma_product.h. Operands are
+//
+//     static constexpr bool kTurnedA, kTurnedB;   // neighbours in memory are neighbours along k
+//     template <class Shape> struct Loader {      // what brings the operands of a tile, 64 steps of k at a time
+//       Loader(const Operands&, const ProductTile&);
+//       void load(T* stage, uint64_t* barrier);   // the next ones: rows of A, then columns of B
+//     };
+//     void prefetch() const;                      // its maps
 #pragma once
 
 #include <cudaTypedefs.h>
+
+#include <algorithm>
 
 #include "gemm/wgmma_matrices.h"
 
@@ -36,6 +45,7 @@ constexpr int64_t kTmaBlocks = kWgmmaLimits.processors;
 
 using Tma128x256 = TmaShape<256, 4>;
 using Tma128x128 = TmaShape<128, 6>;
+using Tma128x64 = TmaShape<64, 7>;
 
 // A slot of the ring, and the parity of the phase that its barriers are in.
 template <int kStages>
@@ -64,10 +74,36 @@ __device__ __forceinline__ void tma_load_operand(BFloat16* to, const CUtensorMap
   }
 }
 
-template <class Shape, bool kTurnedA, bool kTurnedB>
+// Dense matrices, in batches.
+template <bool kTurnedA_, bool kTurnedB_>
+struct TmaMatrices {
+  static constexpr bool kTurnedA = kTurnedA_, kTurnedB = kTurnedB_;
+  CUtensorMap a, b;
+
+  template <class Shape>
+  struct Loader {
+    const TmaMatrices& matrices;
+    const ProductTile& at;
+    int64_t k;
+
+    __device__ __forceinline__ Loader(const TmaMatrices& operands, const ProductTile& tile)
+        : matrices(operands), at(tile), k(tile.k_begin) {}
+    __device__ __forceinline__ void load(BFloat16* stage, uint64_t* barrier) {
+      tma_load_operand<Shape::BM, kTurnedA>(stage, &matrices.a, barrier, at.row, k, at.batch);
+      tma_load_operand<Shape::BN, kTurnedB>(stage + Shape::BM * Shape::BK, &matrices.b, barrier, at.column, k,
+                                            at.batch);
+      k += Shape::BK;
+    }
+  };
+  __device__ __forceinline__ void prefetch() const {
+    ptx::tma_prefetch(&a);
+    ptx::tma_prefetch(&b);
+  }
+};
+
+template <class Shape, class Operands, class Rows>
 __global__ void __launch_bounds__(Shape::kThreads, 1)
-    tma_kernel(ProductSizes g, const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
-               MmaSink<DenseRows> sink, int64_t tiles) {
+    tma_kernel(ProductSizes g, const __grid_constant__ Operands operands, MmaSink<Rows> sink, int64_t tiles) {
 #if defined(SIXLOOP_SM90A)
   using T = BFloat16;
   constexpr int BM = Shape::BM, BN = Shape::BN, BK = Shape::BK, kStages = Shape::kStages;
@@ -92,24 +128,21 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   if (warp >= Shape::kConsumers / 32) {
     ptx::decrease_registers<Shape::kProducerRegisters>();
     if (threadIdx.x == Shape::kConsumers) {
-      ptx::tma_prefetch(&map_a);
-      ptx::tma_prefetch(&map_b);
+      operands.prefetch();
       for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const ProductTile at = product_tile<BM, BN, BK>(g, tile);
+        typename Operands::template Loader<Shape> loader(operands, at);
         for (int t = 0; t < at.tiles_k; ++t) {
           ptx::mbarrier_wait(empty + place.slot, place.parity ^ 1);
           ptx::mbarrier_arrive_expect_tx(full + place.slot, Shape::kStage * sizeof(T));
-          T* const stage = shared + place.slot * Shape::kStage;
-          const int64_t k = at.k_begin + int64_t{BK} * t;
-          tma_load_operand<BM, kTurnedA>(stage, &map_a, full + place.slot, at.row, k, at.batch);
-          tma_load_operand<BN, kTurnedB>(stage + BM * BK, &map_b, full + place.slot, at.column, k, at.batch);
+          loader.load(shared + place.slot * Shape::kStage, full + place.slot);
           place.next();
         }
       }
     }
   } else {
     ptx::increase_registers<Shape::kConsumerRegisters>();
-    constexpr int kStepA = kTurnedA ? 16 : 16 * 64, kStepB = kTurnedB ? 16 : 16 * 64;
+    constexpr int kStepA = Operands::kTurnedA ? 16 : 16 * 64, kStepB = Operands::kTurnedB ? 16 : 16 * 64;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const ProductTile at = product_tile<BM, BN, BK>(g, tile);
       float acc[BN / 2];
@@ -123,7 +156,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
         ptx::wgmma_fence();
 #pragma unroll
         for (int step = 0; step < BK / 16; ++step) {
-          ptx::wgmma_bf16<BN, !kTurnedA, !kTurnedB>(
+          ptx::wgmma_bf16<BN, !Operands::kTurnedA, !Operands::kTurnedB>(
               acc, ptx::wgmma_operand(a + step * kStepA, 1024, Shape::kTile * sizeof(T)),
               ptx::wgmma_operand(b + step * kStepB, 1024, Shape::kTile * sizeof(T)), true);
         }
@@ -142,14 +175,28 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
 #endif
 }
 
+template <class Shape, class Operands, class Rows>
+void launch_tma(const ProductSizes& g, const Operands& operands, const MmaSink<Rows>& sink) {
+  const int64_t tiles = product_blocks(g, Shape::BM, Shape::BN);
+  SIXLOOP_LAUNCH((tma_kernel<Shape, Operands, Rows>), static_cast<unsigned>(std::min(tiles, kTmaBlocks)),
+                 Shape::kThreads, Shape::kSharedBytes, current_stream(), g, operands, sink, tiles);
+}
+
 // Every tile is compiled in a file of its own. Whether it was launched: not where the driver makes no tensor maps.
 template <class Shape>
 bool launch_tma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left, const MmaOperand<BFloat16>& right,
                          const MmaSink<DenseRows>& sink);
 
+// The driver's function of this name that makes tensor maps, or null where it does not know it.
+void* tensor_map_encoder(const char* name);
+// Throws what the encoder refused.
+void check_tensor_map(CUresult error, const char* encoder);
+
 // A map of an operand [batches, x_end, k] (turned) or [batches, k, x_end], of which boxes of 64 steps of k and `box_x`
-// rows or columns are loaded. Throws where the driver refuses; null where it does not know tensor maps.
-PFN_cuTensorMapEncodeTiled_v12000 tma_encoder();
+// rows or columns are loaded. Throws where the driver refuses.
+inline PFN_cuTensorMapEncodeTiled_v12000 tma_encoder() {
+  return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(tensor_map_encoder("cuTensorMapEncodeTiled"));
+}
 CUtensorMap tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOperand<BFloat16>& operand, int64_t k,
                         int64_t batches, int box_x);
 

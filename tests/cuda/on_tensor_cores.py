@@ -11,12 +11,15 @@ import sixloop
 from comparators import assert_same_bits, assert_within
 from sixloop import ops
 
-# On the emulator bfloat16 is what GPUs before Hopper run, and wgmma what Hopper does.
+# On the emulator bfloat16 is what GPUs before Hopper run, and wgmma what Hopper does: convolutions
+# with windows that all threads gather, or that the copy engine brings wherever it can.
 WGMMA = "bfloat16 by wgmma"
+TMA = "bfloat16 by wgmma and TMA"
 KINDS = ("bfloat16", WGMMA, "tf32")
+CONVOLUTION_KINDS = ("bfloat16", WGMMA, TMA, "tf32")
 
-# Explicit bits of mantissa that a factor keeps of float32's 23.
-_KEPT = {"bfloat16": 7, WGMMA: 7, "tf32": 10}
+_CAPABILITY = {"bfloat16": "80", WGMMA: "90", TMA: "90", "tf32": "80"}
+_WINDOW_LOADS = {WGMMA: "cp_async", TMA: "tma"}
 
 
 def factors(rng: np.random.Generator, shape: Any, kind: str) -> Any:
@@ -25,7 +28,8 @@ def factors(rng: np.random.Generator, shape: Any, kind: str) -> Any:
 
 
 def cut(x: Any, kind: str) -> Any:
-    mask = np.uint32(0xFFFFFFFF << (23 - _KEPT[kind]) & 0xFFFFFFFF)
+    kept = 7 if is_bfloat16(kind) else 10  # explicit bits of mantissa, of 23
+    mask = np.uint32(0xFFFFFFFF << (23 - kept) & 0xFFFFFFFF)
     return (x.view(np.uint32) & mask).view(np.float32)
 
 
@@ -35,7 +39,8 @@ def is_bfloat16(kind: str) -> bool:
 
 def to_gpu(x: Any, kind: str) -> Any:
     """Tensors for products of this kind, which are the emulator's kind from here on."""
-    os.environ["SIXLOOP_SIMT_CAPABILITY"] = "90" if kind == WGMMA else "80"
+    os.environ["SIXLOOP_SIMT_CAPABILITY"] = _CAPABILITY[kind]
+    os.environ["SIXLOOP_WINDOW_LOADS"] = _WINDOW_LOADS.get(kind, "")
     x = sixloop.Tensor(x).to("cuda")
     return ops.cast(x, "bfloat16") if is_bfloat16(kind) else x
 

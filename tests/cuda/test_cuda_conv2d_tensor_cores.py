@@ -9,14 +9,24 @@ import reference
 import sixloop
 from comparators import assert_same_bits
 from on_cuda import EMULATOR, Unaligned, to_cuda
-from on_tensor_cores import KINDS, as_float32, check, factors, is_bfloat16, options, to_gpu
+from on_tensor_cores import (
+    CONVOLUTION_KINDS,
+    TMA,
+    WGMMA,
+    as_float32,
+    check,
+    factors,
+    is_bfloat16,
+    options,
+    to_gpu,
+)
 from shapes import CONVS, LARGE_CONVS, Conv
 from sixloop import ops
 
 # More terms than this in a pass take the emulator seconds; a GPU has them all.
 EMULATED_TERMS = 4_000_000
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", CONVOLUTION_KINDS)
 
 
 def check_forward(rng, case: Conv, kind, **params):
@@ -112,6 +122,46 @@ TILES = [
 @pytest.mark.parametrize("case", TILES, ids=str)
 def test_tiles(rng, case, kind):
     check_all(rng, case, kind)
+
+
+# Corners, displacements and steps of the copy engine's maps, and what exceeds them.
+WINDOWS = [
+    Conv("rows and images within a tile", (5, 7, 6, 16), (3, 2), 24, padding=((1, 1), (0, 1))),
+    Conv("boxes of channels", (2, 6, 9, 136), (2, 3), 72, padding=((0, 2), (1, 0))),
+    Conv("strides", (3, 13, 11, 72), (3, 2), 40, strides=(2, 3), padding=((1, 0), (1, 2))),
+    Conv("dilation", (2, 11, 12, 24), (2, 3), 136, dilation=(3, 2), padding=((0, 2), (1, 1))),
+    Conv("strides and dilation", (2, 14, 13, 16), (3, 2), 264, (2, 1), ((2, 1), (0, 1)), (2, 3)),
+    Conv("far corners", (1, 3, 131, 8), (2, 2), 8, padding=((0, 0), (127, 0))),
+    Conv("beyond the corners", (1, 3, 5, 8), (2, 2), 8, padding=((0, 0), (130, 0))),
+    Conv("steps beyond the map's", (2, 19, 5, 8), (2, 2), 16, strides=(9, 1)),
+    Conv("displaced beyond 8 bits", (1, 259, 3, 8), (2, 1), 8, dilation=(256, 1)),
+]
+
+
+@pytest.mark.parametrize("kind", [WGMMA, TMA])
+@pytest.mark.parametrize("case", WINDOWS, ids=str)
+def test_windows(rng, case, kind):
+    check_all(rng, case, kind)
+
+
+@pytest.mark.parametrize("strides", [1, (2, 1)], ids=str)
+def test_bits_do_not_depend_on_how_windows_are_loaded(rng, strides, monkeypatch):
+    """With channels in multiples of 16 the choice may depend on the batch."""
+    case = Conv("", (2, 12, 11, 80), (3, 2), 144, strides, padding=1)
+    arrays = [factors(rng, shape, TMA) for shape in (case.x, case.w, case.y)]
+    x, w, dy = (to_gpu(x, TMA) for x in arrays)
+
+    def passes():
+        yield ops.conv2d(x, w, **case.params)
+        yield ops.conv2d_grad_input(dy, w, case.x, **case.params)
+
+    results = []
+    for loads in ("tma", "cp_async", ""):
+        monkeypatch.setenv("SIXLOOP_WINDOW_LOADS", loads)
+        results.append([as_float32(y, TMA) for y in passes()])
+    for other in results[1:]:
+        for got, expected in zip(other, results[0], strict=True):
+            assert_same_bits(got, expected)
 
 
 @every_kind
@@ -265,7 +315,7 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
     dilation=pairs,
     padding=st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2),
     groups=st.integers(1, 3),
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(CONVOLUTION_KINDS),
 )
 def test_any_convolution(
     extent, channels, of_chunks, kernel, strides, dilation, padding, groups, kind

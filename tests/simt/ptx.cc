@@ -96,7 +96,11 @@ struct Map {
   uint32_t rank, element, swizzled;
   uint32_t last[5];  // sizes less one
   uint64_t strides[5];
-  uint16_t box[5];
+  uint16_t box[5];  // of an im2col map: channels, pixels
+  bool im2col;
+  // Of an im2col map along w and h: from the image's corners to those of the box in which pixels are counted; steps.
+  int8_t lower[2], upper[2];
+  uint8_t steps[2];
 };
 static_assert(sizeof(Map) <= sizeof(CUtensorMap));
 constexpr uint64_t kMagic = 0x70616d726f736e65;
@@ -105,6 +109,7 @@ struct Box {
   char* to;
   Map map;
   int at[5];
+  int offset[2];  // of an im2col map, along w and h
 };
 
 struct Barrier {
@@ -334,36 +339,64 @@ void finish_products(void* const* brought) {
 
 // --- Barriers and boxes.
 
-void land(const Box& box) {
+// Copies line number `line` of a box, whose coordinates but the first are `at`, to where it belongs.
+void land_line(const Box& box, int64_t line, const int64_t* at) {
   const Map& map = box.map;
   const int per_piece = static_cast<int>(kPiece / map.element);
   const int pieces = map.box[0] / per_piece;
+  const char* from = map.data;
+  bool inside = true;
+  for (uint32_t i = 1; i < map.rank; ++i) {
+    inside = inside && at[i] >= 0 && at[i] <= int64_t{map.last[i]};
+    if (inside) from += at[i] * static_cast<int64_t>(map.strides[i]);
+  }
+  for (int piece = 0; piece < pieces; ++piece) {
+    const auto offset = static_cast<uint32_t>((line * pieces + piece) * static_cast<int64_t>(kPiece));
+    const uint32_t address = ptx::shared_address(box.to) + offset;
+    char* const to = shared_begin() + (map.swizzled != 0 ? swizzle(address) : address) - kSharedBase;
+    for (int i = 0; i < per_piece; ++i) {
+      const int64_t x = int64_t{box.at[0]} + piece * per_piece + i;
+      char* const target = to + i * static_cast<int>(map.element);
+      if (inside && x >= 0 && x <= int64_t{map.last[0]}) {
+        std::memcpy(target, from + x * int64_t{map.element}, map.element);
+      } else {
+        std::memset(target, 0, map.element);
+      }
+    }
+  }
+}
+
+// Where a box in which pixels are counted ends, along w (0) or h (1).
+int64_t last_pixel(const Map& map, int axis) { return int64_t{map.last[1 + axis]} + map.upper[axis]; }
+
+void land_im2col(const Box& box) {
+  const Map& map = box.map;
+  int64_t at[4] = {0, box.at[1], box.at[2], box.at[3]};
+  for (int64_t pixel = 0; pixel < map.box[1]; ++pixel) {
+    const int64_t displaced[4] = {0, at[1] + box.offset[0], at[2] + box.offset[1], at[3]};
+    land_line(box, pixel, displaced);
+    at[1] += map.steps[0];
+    if (at[1] <= last_pixel(map, 0)) continue;
+    at[1] = map.lower[0];
+    at[2] += map.steps[1];
+    if (at[2] <= last_pixel(map, 1)) continue;
+    at[2] = map.lower[1];
+    ++at[3];
+  }
+}
+
+void land(const Box& box) {
+  const Map& map = box.map;
+  if (map.im2col) return land_im2col(box);
   int64_t lines = 1;
   for (uint32_t i = 1; i < map.rank; ++i) lines *= map.box[i];
   for (int64_t line = 0; line < lines; ++line) {
-    const char* from = map.data;
-    bool inside = true;
-    int64_t rest = line;
+    int64_t at[5] = {}, rest = line;
     for (uint32_t i = 1; i < map.rank; ++i) {
-      const int64_t x = box.at[i] + rest % map.box[i];
+      at[i] = box.at[i] + rest % map.box[i];
       rest /= map.box[i];
-      inside = inside && x >= 0 && x <= int64_t{map.last[i]};
-      if (inside) from += x * static_cast<int64_t>(map.strides[i]);
     }
-    for (int piece = 0; piece < pieces; ++piece) {
-      const auto offset = static_cast<uint32_t>((line * pieces + piece) * static_cast<int64_t>(kPiece));
-      const uint32_t address = ptx::shared_address(box.to) + offset;
-      char* const to = shared_begin() + (map.swizzled != 0 ? swizzle(address) : address) - kSharedBase;
-      for (int i = 0; i < per_piece; ++i) {
-        const int64_t x = int64_t{box.at[0]} + piece * per_piece + i;
-        char* const target = to + i * static_cast<int>(map.element);
-        if (inside && x >= 0 && x <= int64_t{map.last[0]}) {
-          std::memcpy(target, from + x * int64_t{map.element}, map.element);
-        } else {
-          std::memset(target, 0, map.element);
-        }
-      }
-    }
+    land_line(box, line, at);
   }
 }
 
@@ -405,25 +438,69 @@ void arrive(uint64_t* barrier, uint32_t bytes, const Location& where) {
   if (b.boxes.empty()) advance(b);
 }
 
-CUresult encode(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, void* data, const cuuint64_t* sizes,
-                const cuuint64_t* strides, const cuuint32_t* box, const cuuint32_t* element_strides,
-                CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion,
-                CUtensorMapFloatOOBfill) {
+// What both kinds of maps have.
+bool encode_array(Map& encoded, const CUtensorMap* map, CUtensorMapDataType type, uint32_t rank, void* data,
+                  const cuuint64_t* sizes, const cuuint64_t* strides, CUtensorMapInterleave interleave,
+                  CUtensorMapSwizzle swizzle) {
   const uint32_t element = type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 2;
+  encoded.magic = kMagic;
+  encoded.data = static_cast<char*>(data);
+  encoded.rank = rank;
+  encoded.element = element;
+  encoded.swizzled = swizzle == CU_TENSOR_MAP_SWIZZLE_128B;
   bool good = rank >= 1 && rank <= 5 && reinterpret_cast<uintptr_t>(data) % 16 == 0 &&
               interleave == CU_TENSOR_MAP_INTERLEAVE_NONE && reinterpret_cast<uintptr_t>(map) % 64 == 0;
-  Map encoded{kMagic, static_cast<char*>(data), rank, element, swizzle == CU_TENSOR_MAP_SWIZZLE_128B, {}, {}, {}};
   for (uint32_t i = 0; good && i < rank; ++i) {
-    good = sizes[i] >= 1 && sizes[i] <= uint64_t{1} << 32 && box[i] >= 1 && box[i] <= 256 && element_strides[i] == 1;
+    good = sizes[i] >= 1 && sizes[i] <= uint64_t{1} << 32;
     encoded.last[i] = static_cast<uint32_t>(sizes[i] - 1);
-    encoded.box[i] = static_cast<uint16_t>(box[i]);
     if (i == 0) continue;
     good = good && strides[i - 1] % 16 == 0 && strides[i - 1] < uint64_t{1} << 40;
     encoded.strides[i] = strides[i - 1];
   }
-  const uint32_t inner = good ? box[0] * element : 0;
-  good = good && inner % 16 == 0 && (encoded.swizzled == 0 || inner <= 128);
-  if (!good) return CUDA_ERROR_INVALID_VALUE;
+  return good;
+}
+
+// Whether lines of so many elements may be copied.
+bool is_line(const Map& map, uint32_t elements) {
+  return elements * map.element % kPiece == 0 && (map.swizzled == 0 || elements * map.element <= 128);
+}
+
+CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, void* data, const cuuint64_t* sizes,
+                      const cuuint64_t* strides, const cuuint32_t* box, const cuuint32_t* element_strides,
+                      CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion,
+                      CUtensorMapFloatOOBfill) {
+  Map encoded{};
+  bool good = encode_array(encoded, map, type, rank, data, sizes, strides, interleave, swizzle);
+  for (uint32_t i = 0; good && i < rank; ++i) {
+    good = box[i] >= 1 && box[i] <= 256 && element_strides[i] == 1;
+    encoded.box[i] = static_cast<uint16_t>(box[i]);
+  }
+  if (!good || !is_line(encoded, box[0])) return CUDA_ERROR_INVALID_VALUE;
+  std::memcpy(map, &encoded, sizeof encoded);
+  return CUDA_SUCCESS;
+}
+
+// Of rank 4 alone.
+CUresult encode_im2col(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, void* data, const cuuint64_t* sizes,
+                       const cuuint64_t* strides, const int* lower, const int* upper, cuuint32_t channels,
+                       cuuint32_t pixels, const cuuint32_t* element_strides, CUtensorMapInterleave interleave,
+                       CUtensorMapSwizzle swizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
+  Map encoded{};
+  bool good = rank == 4 && encode_array(encoded, map, type, rank, data, sizes, strides, interleave, swizzle) &&
+              channels >= 1 && channels <= 256 && pixels >= 1 && pixels <= 1024 && element_strides[3] == 1;
+  for (int i = 0; good && i < 2; ++i) {
+    good = lower[i] >= -128 && lower[i] <= 127 && upper[i] >= -128 && upper[i] <= 127 && element_strides[1 + i] >= 1 &&
+           element_strides[1 + i] <= 8;
+    encoded.lower[i] = static_cast<int8_t>(lower[i]);
+    encoded.upper[i] = static_cast<int8_t>(upper[i]);
+    encoded.steps[i] = static_cast<uint8_t>(element_strides[1 + i]);
+    // There is a pixel in the box.
+    good = good && lower[i] <= last_pixel(encoded, i);
+  }
+  if (!good || !is_line(encoded, channels)) return CUDA_ERROR_INVALID_VALUE;
+  encoded.im2col = true;
+  encoded.box[0] = static_cast<uint16_t>(channels);
+  encoded.box[1] = static_cast<uint16_t>(pixels);
   std::memcpy(map, &encoded, sizeof encoded);
   return CUDA_SUCCESS;
 }
@@ -471,25 +548,53 @@ void wait_for_copies(size_t pending, const Location&) {
   }
 }
 
-void load_box(void* shared, const CUtensorMap* map, uint64_t* barrier, const int* at, int rank, const Location& where) {
+namespace {
+
+// A copy of so many elements is on its way.
+void bring(const Box& box, size_t elements, uint64_t* barrier, const Location& where) {
   Barrier& b = known(barrier, where);
-  Box box{static_cast<char*>(shared), {}, {}};
-  std::memcpy(&box.map, map, sizeof box.map);
-  if (box.map.magic != kMagic || box.map.rank != static_cast<uint32_t>(rank)) {
-    fail([&] { return "tma_load has no tensor map of this rank, in " + place(where); });
-  }
   if (!b.fenced) fail([&] { return "tma_load without mbarrier_init_fence, in " + place(where); });
-  size_t bytes = box.map.element;
-  for (int i = 0; i < rank; ++i) {
-    box.at[i] = at[i];
-    bytes *= box.map.box[i];
-  }
+  const size_t bytes = elements * box.map.element;
   // The pattern begins where the address has zeros in the bits that it takes.
-  check(shared_fault("tma_load", shared, bytes, box.map.swizzled != 0 ? 1024 : 128), where);
+  check(shared_fault("tma_load", box.to, bytes, box.map.swizzled != 0 ? 1024 : 128), where);
   if (!failure().empty()) abandon();
-  std::memset(shared, 0xff, bytes);
+  std::memset(box.to, 0xff, bytes);
   b.boxes.push_back(box);
   b.brought += static_cast<int64_t>(bytes);
+}
+
+}  // namespace
+
+void load_box(void* shared, const CUtensorMap* map, uint64_t* barrier, const int* at, int rank, const Location& where) {
+  Box box{static_cast<char*>(shared), {}, {}, {}};
+  std::memcpy(&box.map, map, sizeof box.map);
+  if (box.map.magic != kMagic || box.map.im2col || box.map.rank != static_cast<uint32_t>(rank)) {
+    fail([&] { return "tma_load has no tensor map of this rank, in " + place(where); });
+  }
+  size_t elements = 1;
+  for (int i = 0; i < rank; ++i) {
+    box.at[i] = at[i];
+    elements *= box.map.box[i];
+  }
+  bring(box, elements, barrier, where);
+}
+
+void load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier, const int (&at)[4], int right, int down,
+                 const Location& where) {
+  Box box{static_cast<char*>(shared), {}, {at[0], at[1], at[2], at[3]}, {right, down}};
+  std::memcpy(&box.map, map, sizeof box.map);
+  if (box.map.magic != kMagic || !box.map.im2col) {
+    fail([&] { return "tma_load_im2col has no im2col tensor map, in " + place(where); });
+  }
+  for (int i = 0; i < 2; ++i) {
+    if (box.offset[i] < 0 || box.offset[i] > 255) {
+      fail([&] { return "tma_load_im2col has an offset beyond 8 bits, in " + place(where); });
+    }
+    if (at[1 + i] < box.map.lower[i] || at[1 + i] > last_pixel(box.map, i)) {
+      fail([&] { return "tma_load_im2col begins outside its box of pixels, in " + place(where); });
+    }
+  }
+  bring(box, size_t{box.map.box[0]} * box.map.box[1], barrier, where);
 }
 
 void multiply_later(float* d, int n, uint64_t a, uint64_t b, bool accumulate, bool tf32, bool across_a, bool across_b,
@@ -591,8 +696,10 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
                                              cudaDriverEntryPointQueryResult* result) {
   int count = 0;
   if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) return error;
-  const bool known = std::string(symbol) == "cuTensorMapEncodeTiled";
-  *function = known ? reinterpret_cast<void*>(&simt::encode) : nullptr;
-  *result = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  const std::string name = symbol;
+  *function = name == "cuTensorMapEncodeTiled"    ? reinterpret_cast<void*>(&simt::encode_tiled)
+              : name == "cuTensorMapEncodeIm2col" ? reinterpret_cast<void*>(&simt::encode_im2col)
+                                                  : nullptr;
+  *result = *function != nullptr ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return cudaSuccess;
 }

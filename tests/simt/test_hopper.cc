@@ -46,6 +46,34 @@ CUtensorMap tensor_map(const uint16_t* data, const std::vector<uint64_t>& sizes,
   return map;
 }
 
+// Of images [n, h, w, c], c fastest: `sizes` is c, w, h, n; corners and steps are those of w and h.
+struct Im2col {
+  std::vector<uint64_t> sizes;
+  int lower[2], upper[2];
+  uint32_t steps[2];
+  uint32_t channels, pixels;
+};
+
+CUtensorMap im2col_map(const uint16_t* data, const Im2col& m, bool swizzled = true) {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult result;
+  SIXLOOP_CUDA(
+      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeIm2col", &function, 12000, cudaEnableDefault, &result));
+  std::vector<uint64_t> strides;
+  uint64_t bytes = 2;
+  for (const uint64_t size : m.sizes) strides.push_back(bytes *= size);
+  const uint32_t steps[] = {1, m.steps[0], m.steps[1], 1};
+  CUtensorMap map;
+  const auto encode = reinterpret_cast<PFN_cuTensorMapEncodeIm2col_v12000>(function);
+  const CUresult error =
+      encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<uint32_t>(m.sizes.size()), const_cast<uint16_t*>(data),
+             m.sizes.data(), strides.data(), m.lower, m.upper, m.channels, m.pixels, steps,
+             CU_TENSOR_MAP_INTERLEAVE_NONE, swizzled ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_NONE,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (error != CUDA_SUCCESS) throw std::invalid_argument("no such tensor map");
+  return map;
+}
+
 enum class Plant {
   nothing,
   no_init,
@@ -96,6 +124,39 @@ std::vector<uint16_t> tile(const CUtensorMap& map, const Corner<kRank>& corner, 
   const Array<uint16_t> y(std::vector<uint16_t>(static_cast<size_t>(elements)));
   SIXLOOP_LAUNCH((load_tile<kRank>), 1, 64, kSlack + 1024 + static_cast<size_t>(elements) * 2, cuda::current_stream(),
                  map, corner, y.data(), elements, plant);
+  return y.host();
+}
+
+struct Pixel {
+  int at[4];  // c, w, h, n
+  int right, down;
+};
+
+// y = what an im2col map's load brings, in the order of shared memory.
+__global__ void load_im2col(const __grid_constant__ CUtensorMap map, Pixel pixel, uint16_t* y, int elements,
+                            Plant plant) {
+  char* const shared = aligned_shared();
+  auto* const barrier = reinterpret_cast<uint64_t*>(shared);
+  auto* const tile = reinterpret_cast<uint16_t*>(shared + 1024);
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_init(barrier, 1);
+    ptx::mbarrier_init_fence();
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_arrive_expect_tx(barrier,
+                                   static_cast<uint32_t>(elements) * 2 - (plant == Plant::wrong_bytes ? 128 : 0));
+    ptx::tma_load_im2col(tile + (plant == Plant::misaligned ? 64 : 0), &map, barrier, pixel.at, pixel.right,
+                         pixel.down);
+  }
+  if (plant != Plant::no_wait) ptx::mbarrier_wait(barrier, 0);
+  for (int i = static_cast<int>(threadIdx.x); i < elements; i += static_cast<int>(blockDim.x)) y[i] = tile[i];
+}
+
+std::vector<uint16_t> pixels(const CUtensorMap& map, const Pixel& pixel, int elements, Plant plant = Plant::nothing) {
+  const Array<uint16_t> y(std::vector<uint16_t>(static_cast<size_t>(elements)));
+  SIXLOOP_LAUNCH(load_im2col, 1, 64, kSlack + 2048 + static_cast<size_t>(elements) * 2, cuda::current_stream(), map,
+                 pixel, y.data(), elements, plant);
   return y.host();
 }
 
@@ -364,6 +425,108 @@ TEST(wrong_tiles_are_errors) {
   CHECK_THROWS(std::invalid_argument, "no such tensor map", tensor_map<2>(x.data() + 1, {64, 16}, {64, 16}));
   CHECK_THROWS(std::invalid_argument, "no such tensor map", tensor_map<2>(x.data(), {64, 16}, {128, 8}));
   CHECK_THROWS(std::logic_error, "no tensor map of this rank", tile<3>(map, {{0, 0, 0}}, 1024));
+}
+
+TEST(im2col_brings_the_pixels_under_a_tap) {
+  // Convolutions of images of 24 channels, whose boxes of 64 leave them: element (c, w, h, n) is its number and one.
+  struct Axis {
+    int size, taps, step, dilation, before, after;
+    int pixels() const { return (size + before + after - dilation * (taps - 1) - 1) / step + 1; }
+    // As the manual says: of the box in which windows begin.
+    int upper() const { return after - dilation * (taps - 1); }
+  };
+  constexpr int kChannels = 24, kImages = 3;
+  struct Case {
+    Axis w, h;
+  };
+  const Case cases[] = {
+      {{7, 1, 1, 1, 0, 0}, {5, 1, 1, 1, 0, 0}},  // the images themselves
+      {{7, 3, 1, 1, 1, 1}, {5, 2, 1, 1, 0, 1}},  // padding
+      {{8, 3, 2, 1, 1, 0}, {9, 2, 3, 1, 1, 2}},  // steps, of which the last may leave something
+      {{9, 2, 1, 3, 2, 1}, {8, 3, 1, 2, 0, 3}},  // dilation
+      {{11, 2, 2, 3, 4, 0}, {6, 3, 1, 2, 0, 5}},
+  };
+  for (const Case& c : cases) {
+    const Array<uint16_t> x(counted(static_cast<size_t>(kImages * c.h.size * c.w.size * kChannels)));
+    const auto sizes = [&] {
+      const auto size = [](int value) { return static_cast<uint64_t>(value); };
+      return std::vector<uint64_t>{kChannels, size(c.w.size), size(c.h.size), kImages};
+    }();
+    const CUtensorMap map = im2col_map(x.data(), {sizes,
+                                                  {-c.w.before, -c.h.before},
+                                                  {c.w.upper(), c.h.upper()},
+                                                  {static_cast<uint32_t>(c.w.step), static_cast<uint32_t>(c.h.step)},
+                                                  64,
+                                                  16});
+    const int row = c.w.pixels(), image = row * c.h.pixels();
+    for (const int first : {0, 5, image - 3, image, kImages * image - 4}) {  // the last leave the images
+      for (int tap = 0; tap < c.w.taps * c.h.taps; ++tap) {
+        for (const int channel : {0, 8}) {
+          const int right = tap % c.w.taps * c.w.dilation, down = tap / c.w.taps * c.h.dilation;
+          const Pixel begin{{channel, first % row * c.w.step - c.w.before, first % image / row * c.h.step - c.h.before,
+                             first / image},
+                            right,
+                            down};
+          const std::vector<uint16_t> got = pixels(map, begin, 16 * 64);
+          int wrong = 0;
+          for (int p = 0; p < 16; ++p) {
+            const int number = first + p, n = number / image;
+            const int w = number % row * c.w.step - c.w.before + right;
+            const int h = number % image / row * c.h.step - c.h.before + down;
+            for (int i = 0; i < 64; ++i) {
+              const bool inside =
+                  n < kImages && w >= 0 && w < c.w.size && h >= 0 && h < c.h.size && channel + i < kChannels;
+              const int want = inside ? ((n * c.h.size + h) * c.w.size + w) * kChannels + channel + i + 1 : 0;
+              wrong += got[swizzled(static_cast<size_t>(p), static_cast<size_t>(i))] != want;
+            }
+          }
+          CHECK_EQ(wrong, 0);
+        }
+      }
+    }
+  }
+}
+
+TEST(im2col_without_swizzle) {
+  const Array<uint16_t> x(counted(2 * 3 * 4 * 16));
+  const CUtensorMap map = im2col_map(x.data(), {{16, 4, 3, 2}, {-1, 0}, {0, 0}, {2, 1}, 16, 8}, false);
+  const std::vector<uint16_t> got = pixels(map, {{0, 1, 2, 0}, 1, 0}, 8 * 16);
+  // Columns -1, 1, 3 of each row, one to the right of it.
+  CHECK_EQ(static_cast<int>(got[3]), (2 * 4 + 2) * 16 + 3 + 1);
+  CHECK_EQ(static_cast<int>(got[16]), 0);
+  CHECK_EQ(static_cast<int>(got[2 * 16]), (3 * 4 + 0) * 16 + 1);
+  CHECK_EQ(static_cast<int>(got[3 * 16]), (3 * 4 + 2) * 16 + 1);
+}
+
+TEST(wrong_im2col_is_found) {
+  const Array<uint16_t> x(counted(2 * 9 * 8 * 16));
+  const Im2col plain{{16, 8, 9, 2}, {-1, -1}, {-1, -1}, {1, 1}, 64, 16};
+  const CUtensorMap map = im2col_map(x.data(), plain);
+  const auto run = [&](const Pixel& pixel, Plant plant = Plant::nothing) { return pixels(map, pixel, 1024, plant); };
+  CHECK_THROWS(std::logic_error, "wait for an mbarrier, never satisfied",
+               run({{0, 0, 0, 0}, 0, 0}, Plant::wrong_bytes));
+  CHECK_THROWS(std::logic_error, "nobody has waited for a tile", run({{0, 0, 0, 0}, 0, 0}, Plant::no_wait));
+  CHECK_THROWS(std::logic_error, "is not aligned to 1024", run({{0, 0, 0, 0}, 0, 0}, Plant::misaligned));
+  CHECK_THROWS(std::logic_error, "an offset beyond 8 bits", run({{0, 0, 0, 0}, 0, 256}));
+  CHECK_THROWS(std::logic_error, "an offset beyond 8 bits", run({{0, 0, 0, 0}, -1, 0}));
+  CHECK_THROWS(std::logic_error, "begins outside its box", run({{0, 7, 0, 0}, 0, 0}));
+  CHECK_THROWS(std::logic_error, "begins outside its box", run({{0, 0, -2, 0}, 0, 0}));
+  CHECK_THROWS(std::logic_error, "no tensor map of this rank", tile<4>(map, {{0, 0, 0, 0}}, 1024));
+  const CUtensorMap tiled = tensor_map<2>(x.data(), {64, 16}, {64, 16});
+  CHECK_THROWS(std::logic_error, "no im2col tensor map", pixels(tiled, {{0, 0, 0, 0}, 0, 0}, 1024));
+  const auto refused = [&](auto change) {
+    Im2col wrong = plain;
+    change(wrong);
+    CHECK_THROWS(std::invalid_argument, "no such tensor map", im2col_map(x.data(), wrong));
+  };
+  refused([](Im2col& m) { m.lower[0] = -129; });
+  refused([](Im2col& m) { m.upper[1] = 128; });
+  refused([](Im2col& m) { m.upper[0] = -9; });  // an empty box
+  refused([](Im2col& m) { m.steps[1] = 9; });
+  refused([](Im2col& m) { m.channels = 128; });  // 256 bytes
+  refused([](Im2col& m) { m.pixels = 1025; });
+  refused([](Im2col& m) { m.sizes = {12, 8, 9, 2}; });
+  refused([](Im2col& m) { m.sizes = {16, 8, 18}; });
 }
 
 TEST(wgmma_is_a_product) {

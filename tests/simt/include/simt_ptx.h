@@ -22,6 +22,8 @@ void copy_later(void* shared, const void* global, size_t bytes, bool present, co
 void wait_for_copies(size_t pending, const Location& where);
 
 void load_box(void* shared, const CUtensorMap* map, uint64_t* barrier, const int* at, int rank, const Location& where);
+void load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier, const int (&at)[4], int right, int down,
+                 const Location& where);
 void multiply_later(float* d, int n, uint64_t a, uint64_t b, bool accumulate, bool tf32, bool across_a, bool across_b,
                     const Location& where);
 void wait_for_products(size_t pending, const Location& where);
@@ -61,6 +63,10 @@ void tma_load(void* shared, const CUtensorMap* map, uint64_t* barrier, const int
               const Location& where = Location::current()) {
   static_assert(kRank >= 2 && kRank <= 5);
   load_box(shared, map, barrier, at, kRank, where);
+}
+inline void tma_load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier, const int (&at)[4], int right,
+                            int down, const Location& where = Location::current()) {
+  load_im2col(shared, map, barrier, at, right, down, where);
 }
 inline void tma_prefetch(const CUtensorMap*) {}
 
