@@ -155,6 +155,19 @@ def test_activation_of_every_layer_that_has_one(activation: str) -> None:
     check(Model([a, b, c], Add(activation=activation)([a, b, c])), batch=2)
 
 
+@pytest.mark.parametrize("activation", [None, "relu", "elu", "gelu", "softmax"])
+@pytest.mark.parametrize("training", [True, False])
+def test_residual_blocks(activation: str | None, training: bool) -> None:
+    """Normalisations that run as one with an addition: an identity and a projection."""
+    image = Input((4, 3, 2))
+    x = Add(activation=activation)([BatchNorm()(Conv2D(2, 3, padding=1)(image)), image])
+    shortcut = BatchNorm()(Conv2D(3, 1, strides=2)(x))
+    y = BatchNorm()(Conv2D(3, 3, strides=2, padding=1)(x))
+    model = Model(image, Add(activation=activation)([shortcut, y]))
+    assert sum(step.normalization is not None for step in model.steps) == 2
+    check(model, batch=3, training=training)
+
+
 def test_batch_norm_with_running_statistics() -> None:
     model = chain((3, 2, 2), BatchNorm(activation="relu"), Flatten(), Dense(2))
     model.build(dtype="float64")

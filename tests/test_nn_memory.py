@@ -81,6 +81,16 @@ def residual() -> Model:
     return Model(image, Dense(10, activation="softmax")(GlobalAvgPool2D()(x)))
 
 
+def projections() -> Model:
+    """Residual blocks of two normalisations, with activations other than ReLU."""
+    x = image = Input((32, 32, 8))
+    for activation in ("tanh", "gelu", None):
+        shortcut = BatchNorm()(Conv2D(24, 1, use_bias=False)(x))
+        y = BatchNorm()(Conv2D(24, 3, padding="same", use_bias=False)(x))
+        x = Add(activation=activation)([y, shortcut])
+    return Model(image, Dense(10, activation="softmax")(GlobalAvgPool2D()(x)))
+
+
 def inception() -> Model:
     image = Input((32, 32, 3))
     x = Conv2D(32, 3, strides=2, activation="relu")(image)
@@ -170,6 +180,8 @@ def small_densenet() -> Model:
         (chain, 128, "float32"),
         (chain, 64, "float64"),
         (residual, 96, "float32"),
+        (projections, 64, "float32"),
+        (projections, 40, "float64"),
         (inception, 128, "float32"),
         (four_branches, 48, "float32"),
         (shared, 48, "float32"),

@@ -77,12 +77,12 @@ def test_text() -> None:
             "                3",
             "shared (Conv2D)           (N, 6, 6, 2)           0            648               288"
             "                5",
-            "batch_norm_1 (BatchNorm)  (N, 6, 6, 2)           8              0               288"
+            "batch_norm_1 (BatchNorm)  (N, 6, 6, 2)           8              0                 0"
             "                5",
             "add_1 (Add)               (N, 6, 6, 2)           0              0               288"
             "                5",
             "-" * 100,
-            "total                                           28          1,296             1,440",
+            "total                                           28          1,296             1,152",
             "trainable 24, not trained 4",
         ]
     )

@@ -743,8 +743,8 @@ def batch_norm(
 
     Raises:
         ValueError: wrong shapes, mean or variance alone, a negative epsilon, an unknown name.
-        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, residual, y, dy and dx,
-            all else is float32 then.
+        TypeError: not floating-point arrays of one dtype; of bfloat16 are x, the residual, y, dy
+            and dx, all else is float32 then.
     """
     return _core.batch_norm(
         x, gamma, beta, mean, variance, epsilon, activation, return_affine, residual
@@ -761,9 +761,9 @@ def batch_norm_grad(
     *,
     epsilon: float = 1e-5,
     training: bool = True,
-    relu_affine: Array | None = None,
-    relu_output: None = None,
-) -> tuple[Array, Array, Array]: ...
+    relu_affine: None = None,
+    relu_output: Array,
+) -> tuple[Array, Array, Array, Array]: ...
 @overload
 def batch_norm_grad(
     dy: Array,
@@ -774,9 +774,9 @@ def batch_norm_grad(
     *,
     epsilon: float = 1e-5,
     training: bool = True,
-    relu_affine: None = None,
-    relu_output: Array,
-) -> tuple[Array, Array, Array, Array]: ...
+    relu_affine: Array | None = None,
+    relu_output: None = None,
+) -> tuple[Array, Array, Array]: ...
 def batch_norm_grad(
     dy: Array,
     x: Array,
@@ -809,8 +809,9 @@ def batch_norm_grad(
             pass over memory less than :func:`relu_grad` before it, and the same bits.
         relu_output: what batch_norm(activation="relu", residual=) returned first, [..., C]: dy is
             then the gradient of the ReLU's result, and counts where relu_output is above 0, which
-            is the gradient of the residual. With the bits of
-            ``activation_grad_from_output(dy, relu_output, "relu")`` before it; not with relu_affine.
+            is the gradient of the residual. The bits are those of
+            ``activation_grad_from_output(dy, relu_output, "relu")`` before it. Not with
+            relu_affine.
 
     Returns:
         (dx, dgamma, dbeta), of shapes [..., C], [C] and [C]; with relu_output (dx, dgamma, dbeta,

@@ -177,11 +177,12 @@ class _Walk:
         tape: list[_Saved] = []
         read: list[_Block] = []
         for index, step in enumerate(model.steps):
-            inputs = [meter.hold(block) for i in step.inputs if (block := slots[i]) is not None]
-            meter.drop(*read)
-            read = inputs
             saved = _Saved()
-            slots[step.output] = self._call(index, inputs, saved, training)
+            if not step.is_joined:
+                inputs = [meter.hold(block) for i in step.reads if (block := slots[i]) is not None]
+                meter.drop(*read)
+                read = inputs
+                slots[step.output] = self._call(index, inputs, saved, training)
             for slot in step.release:
                 meter.drop(slots[slot])
                 slots[slot] = None
@@ -210,6 +211,12 @@ class _Walk:
             meter.need(scratch.forward + facts.extra_outputs * result.size)
         if facts.keeps_inputs and training:
             saved.arrays += [meter.hold(block) for block in inputs]
+        norm = self.model.steps[index].normalization
+        if norm is not None and training:
+            shapes = [self.shapes[i] for i in norm.inputs]
+            kept = norm.layer.footprint(*shapes, training=True).kept_elements
+            saved.arrays.append(meter.hold(inputs[1]))
+            saved.arrays += [self.make_like_parameter((n,)) for n in kept]
         if training:
             saved.arrays += [self.make_like_parameter((n,)) for n in facts.kept_elements]
             saved.arrays += [self.make(shape) for _ in range(facts.kept_outputs)]
@@ -246,7 +253,7 @@ class _Walk:
             if dy is None or not step.useful:
                 continue
             gradients = self._call_backward(index, dy, saved, collected)
-            for slot, need, gradient in zip(step.inputs, step.before, gradients, strict=True):
+            for slot, need, gradient in zip(step.reads, step.before, gradients, strict=True):
                 meter.drop(dx)
                 dx = None if gradient is None else meter.hold(gradient)
                 if need and gradient is not None:
@@ -262,17 +269,21 @@ class _Walk:
     ) -> list[_Block | None]:
         meter, step = self.meter, self.model.steps[index]
         facts, scratch, activation = self.facts(index, True)
+        norm = step.normalization
         if activation is not None and saved.epilogue is not None:
             dz = self.make(self.model.nodes[index].output_shape)
-            meter.drop(saved.epilogue)
-            saved.epilogue = None
+            # The normalisation's gradient reads the result of a ReLU itself.
+            if norm is None or activation != "relu":
+                meter.drop(saved.epilogue)
+                saved.epilogue = None
         else:
             dz = meter.hold(dy)
-        trainable = [(key, spec) for key, spec in step.layer.specs.items() if spec.trainable]
+        owner = step if norm is None else norm
+        trainable = [(key, spec) for key, spec in owner.layer.specs.items() if spec.trainable]
         # Weights come after biases, which are made together with dz.
         trainable.sort(key=lambda item: len(item[1].shape))
         for key, spec in trainable:
-            name = f"{step.name}.{key}"
+            name = f"{owner.name}.{key}"
             gradient = self.make_like_parameter(spec.shape)
             if key == trainable[-1][0]:
                 meter.need(scratch.grad_weight)
@@ -283,8 +294,10 @@ class _Walk:
                 gradient = total
             collected[name] = gradient
         gradients: list[_Block | None] = []
-        for slot, need in zip(step.inputs, step.before, strict=True):
-            if facts.is_view or facts.shares_gradient or facts.is_activation:
+        for place, (slot, need) in enumerate(zip(step.reads, step.before, strict=True)):
+            if norm is not None and place == 1:
+                gradients.append(self.make(self.shapes[slot]))
+            elif facts.is_view or facts.shares_gradient or facts.is_activation:
                 gradients.append(meter.hold(dz))
             elif facts.skips_unneeded and not need:
                 gradients.append(None)

@@ -12,6 +12,9 @@ from sixloop.ops import Array
 class Add(Layer):
     """Adds two or more inputs of one shape, from left to right: the end of a residual block.
 
+    Of two inputs, one that a ``BatchNorm`` without activation makes for it alone is normalised and
+    added in one pass, forward and backward, with the bits of two: of two such, the later one.
+
     Args:
         activation: name of an activation, run inside the kernel; default None.
         name: name of the layer.

@@ -15,6 +15,7 @@ from sixloop import Tensor, _checks, initializers, ops
 from sixloop._arrays import check_device, device_of, share_memory, to_device, to_numpy
 from sixloop._checks import Shape, show
 from sixloop._on_device import declares
+from sixloop.nn import _residual
 from sixloop.nn.layer import (
     Context,
     Layer,
@@ -45,13 +46,29 @@ class Step:
     Attributes:
         layer, name: the layer and its name in this model.
         inputs, output: slots of the arrays it reads and of the one it makes.
+        normalization: of an addition, the call of a BatchNorm that runs as one with it, or None.
+        is_joined: whether it is such a normalisation, which the addition runs.
+        reads: slots of the arrays it needs when it runs: the inputs; of such an addition the other
+            input and that of the normalisation, of which there are none then.
         release: slots that no later step of the forward pass reads.
-        before: for each input, whether its gradient leads to a trainable parameter.
+        before: for each of `reads`, whether its gradient leads to a trainable parameter.
         useful: whether backward through this step reaches a trainable parameter.
         purpose: key of the call's random numbers.
     """
 
-    __slots__ = ("before", "inputs", "layer", "name", "output", "purpose", "release", "useful")
+    __slots__ = (
+        "before",
+        "inputs",
+        "is_joined",
+        "layer",
+        "name",
+        "normalization",
+        "output",
+        "purpose",
+        "reads",
+        "release",
+        "useful",
+    )
 
     def __init__(
         self, layer: Layer, name: str, inputs: tuple[int, ...], output: int, purpose: int
@@ -61,6 +78,9 @@ class Step:
         self.inputs = inputs
         self.output = output
         self.purpose = purpose
+        self.normalization: Step | None = None
+        self.is_joined = False
+        self.reads = inputs
         self.release: list[int] = []
         self.before: tuple[bool, ...] = ()
         self.useful = False
@@ -264,11 +284,17 @@ class Model:
             dy, slots[step.output] = slots[step.output], None
             if dy is None or ctx is None or not (input_gradient or step.useful):
                 continue
-            needs = (True,) * len(step.inputs) if input_gradient else step.before
+            needs = (True,) * len(step.reads) if input_gradient else step.before
             ctx.collect(collected, step.name, needs)
-            for slot, need, dx in zip(
-                step.inputs, needs, step.layer.backward(ctx, dy), strict=True
-            ):
+            norm = step.normalization
+            if norm is None:
+                found = step.layer.backward(ctx, dy)
+            else:
+                norm_ctx, tape[self._index(norm)] = tape[self._index(norm)], None
+                assert norm_ctx is not None
+                norm_ctx.collect(collected, norm.name, needs[1:])
+                found = _residual.backward(step, ctx, norm_ctx, dy)
+            for slot, need, dx in zip(step.reads, needs, found, strict=True):
                 if need:
                     _accumulate(slots, slot, dx)
         if not input_gradient:
@@ -701,11 +727,12 @@ class Model:
         last_read: dict[int, Step] = {}
         leads: set[int] = set()
         kept = set(self.output_slots)
+        _residual.join(self.steps, kept)
         for step in self.steps:
-            last_read.update((i, step) for i in step.inputs)
-            step.before = tuple(i in leads for i in step.inputs)
+            last_read.update((i, step) for i in (*step.inputs, *step.reads))
+            step.before = tuple(i in leads for i in step.reads)
             own = any(spec.trainable for spec in step.layer.specs.values())
-            step.useful = own or any(step.before)
+            step.useful = own or any(i in leads for i in step.inputs)
             if step.useful:
                 leads.add(step.output)
         for i, step in last_read.items():
@@ -741,8 +768,17 @@ class Model:
                     rounded=self._rounded,
                 )
             ctx.purpose = call.purpose
-            inputs = [slots[i] for i in call.inputs]
-            slots[call.output] = call.layer.forward(ctx, *inputs, training=training)
+            if not call.is_joined:
+                inputs = [slots[i] for i in call.reads]
+                norm = call.normalization
+                if norm is None:
+                    slots[call.output] = call.layer.forward(ctx, *inputs, training=training)
+                else:
+                    norm_ctx = ctx if tape is None else tape[self._index(norm)]
+                    assert norm_ctx is not None
+                    slots[call.output] = _residual.forward(
+                        call, ctx, norm_ctx, *inputs, training=training
+                    )
             for slot in call.release:
                 slots[slot] = None
             if tape is not None:
@@ -757,6 +793,10 @@ class Model:
         elif not self._makes_new_output:
             _separate(outputs, inputs if saving else arrays)
         return outputs, tape
+
+    def _index(self, step: Step) -> int:
+        """Returns the place of a step among all."""
+        return step.output - len(self.inputs)
 
     def _round_weights(self) -> None:
         """Brings the copies in bfloat16 up to date: one launch for up to 64 weights."""

@@ -74,10 +74,29 @@ class BatchNorm(Layer):
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
+        activation = _epilogue.fused(self.activation, ctx)
+        y = self.normalize(ctx, x, training=training, activation=activation)
+        return y if activation == "relu" else _epilogue.finish(self.activation, ctx, y)
+
+    def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
+        through_relu = ctx.saved[-1] is not None
+        dz = dy if through_relu else _epilogue.gradient(self.activation, ctx, dy)
+        dx, _ = self.gradients(ctx, dz)
+        return (dx,)
+
+    def normalize(
+        self,
+        ctx: Context,
+        x: Array,
+        *,
+        training: bool,
+        activation: str | None,
+        residual: Array | None = None,
+    ) -> Array:
+        """Returns activation(normalised x + residual) and saves what ``gradients`` needs."""
         p = self._parameters
         # An empty batch has no statistics; with the running ones it gives an empty result.
         of_batch = training and x.shape[0] > 0
-        activation = _epilogue.fused(self.activation, ctx)
         y, mean, variance, affine = ops.batch_norm(
             x,
             p["gamma"],
@@ -87,30 +106,39 @@ class BatchNorm(Layer):
             epsilon=self.epsilon,
             activation=activation,
             return_affine=True,
+            residual=residual,
         )
         if of_batch:
             self._move_statistics(mean, variance, math.prod(x.shape[:-1]))
-        fuses = activation == "relu"
         if ctx.saving:
-            ctx.saved = x, mean, variance, of_batch, affine if fuses else None
-        return y if fuses else _epilogue.finish(self.activation, ctx, y)
+            through_relu = activation == "relu" and residual is None
+            ctx.saved = x, mean, variance, of_batch, affine if through_relu else None
+        return y
 
-    def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
+    def gradients(
+        self, ctx: Context, dy: Array, relu_output: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Returns the gradients of x and of a residual; those of the parameters go to ``ctx``.
+
+        Args:
+            ctx: that ``normalize`` was given.
+            dy: gradient of its result, before the activation unless that was a ReLU.
+            relu_output: that result, where a residual was added before a ReLU.
+        """
         (x, mean, variance, of_batch, affine), ctx.saved = ctx.saved, None
-        dz = dy if affine is not None else _epilogue.gradient(self.activation, ctx, dy)
-        dx, dgamma, dbeta = ops.batch_norm_grad(
-            dz,
-            x,
-            self._parameters["gamma"],
-            mean,
-            variance,
-            epsilon=self.epsilon,
-            training=of_batch,
-            relu_affine=affine,
-        )
+        arguments = (dy, x, self._parameters["gamma"], mean, variance)
+        if relu_output is None:
+            dx, dgamma, dbeta = ops.batch_norm_grad(
+                *arguments, epsilon=self.epsilon, training=of_batch, relu_affine=affine
+            )
+            dresidual = dy
+        else:
+            dx, dgamma, dbeta, dresidual = ops.batch_norm_grad(
+                *arguments, epsilon=self.epsilon, training=of_batch, relu_output=relu_output
+            )
         ctx.add_gradient("gamma", dgamma)
         ctx.add_gradient("beta", dbeta)
-        return (dx,)
+        return dx, dresidual
 
     def _move_statistics(self, mean: Array, variance: Array, count: int) -> None:
         if count < 2:

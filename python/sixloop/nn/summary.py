@@ -42,7 +42,8 @@ class Summary:
             statistics, is not trainable.
         multiply_adds: of convolution and dense layers, for one sample.
         activation_bytes: memory of all layers' outputs for one sample, in the model's dtype;
-            Flatten and Reshape share their input's memory and count 0.
+            Flatten and Reshape share their input's memory and count 0, and so does a BatchNorm
+            that runs as one with the Add after it.
         memory: what a batch takes, where a batch was given.
 
     The receptive field of a row is the height and width, in pixels of the input, of what one value
@@ -133,7 +134,8 @@ def summarize(
         count = 0 if name in seen else sum(math.prod(s.shape) for s in layer.specs.values())
         seen.add(name)
         products = layer.multiply_adds(*shapes)
-        size = 0 if layer.is_view else math.prod(output) * itemsize
+        has_memory = not (layer.is_view or step.is_joined)
+        size = math.prod(output) * itemsize if has_memory else 0
         window = layer.window(*shapes)
         reach = _Reach.largest([reaches[i].through(window) for i in step.inputs])
         reaches.append(reach)
