@@ -131,6 +131,11 @@ METHODS = [
         *("transformed tiles", "winograd5x5", "gemm_rows"),
     ),
     (("grad_weight", (1, 28, 28, 3), (3, 3, 3, 64), {}), "filter rows", "gemm_columns"),
+    (
+        ("grad_weight", (64, 28, 28, 1), (5, 5, 1, 6), {"padding": 2}),
+        "parts side by side",
+        "lane_sums",
+    ),
     (("grad_weight", (1, 28, 28, 64), (1, 1, 64, 48), {}), "packed windows", "gemm_panel"),
     (
         ("grad_weight", (1, 14, 14, 64), (1, 1, 64, 1024), {}),

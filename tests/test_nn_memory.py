@@ -277,6 +277,7 @@ SCRATCH = {
     "padded": (Conv2D(16, 3, padding=1), (64, 64, 8)),
     "strided": (Conv2D(32, 5, strides=2, padding=2), (64, 48, 3)),
     "planar": (Conv2D(6, 5, padding=2), (64, 64, 4)),
+    "planar, a row for each vector": (Conv2D(6, 5, padding=2), (14, 8, 4)),
     "turned": (Conv2D(8, (3, 5), padding=(1, 2)), (48, 64, 32)),
     "plain": (Conv2D(64, 3, padding="same"), (32, 32, 32)),
     "weights": (Conv2D(512, 3, padding="same"), (16, 16, 256)),

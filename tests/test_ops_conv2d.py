@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -310,6 +311,37 @@ def test_infinite_weights_meet_the_padding(algorithm):
 def test_the_choice_for_a_shape_without_end():
     x, w = (2**40, 2**20, 2**20, 64), (3, 3, 64, 64)
     assert ops.conv2d_algorithm("forward", x, w, padding=1) == "winograd4x4"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "options"),
+    [
+        ((16, 47, 45, 2), (3, 2, 2, 5), {"padding": ((1, 2), (0, 1)), "dilation": (2, 1)}),
+        ((16, 95, 93, 1), (3, 7, 1, 3), {"padding": (1, 2), "strides": 2}),
+    ],
+)
+def test_parts_side_by_side_are_what_each_is_alone(
+    isa: str,
+    dtype: str,
+    x_shape: Any,
+    w_shape: Any,
+    options: dict[str, Any],
+    rng: np.random.Generator,
+) -> None:
+    """Sixteen parts of an image each, in the lanes of vectors, are added in their order."""
+    plan = ops.conv2d_plan("grad_weight", x_shape, w_shape, **options)
+    assert plan.method == "parts side by side"
+    x = rng.standard_normal(x_shape).astype(dtype)
+    dy_shape = ops.conv2d_output_shape(x_shape, w_shape, **options)
+    dy = rng.standard_normal(dy_shape).astype(dtype)
+    alone = [
+        ops.conv2d_grad_weight(x[i : i + 1], dy[i : i + 1], w_shape, **options) for i in range(16)
+    ]
+    expected = alone[0]
+    for part in alone[1:]:
+        expected = expected + part
+    assert_same_bits(ops.conv2d_grad_weight(x, dy, w_shape, **options), expected)
 
 
 def _conv_cases() -> st.SearchStrategy[Conv]:

@@ -61,6 +61,9 @@ Tensor make_cuda_tensor(py::handle data, py::handle dtype) {
 }
 
 Tensor make_tensor(py::handle data, py::handle dtype) {
+  if (dtype.is_none()) {
+    if (const std::optional<Tensor> there = borrow_numpy(data)) return there->copy_to(Device::cpu);
+  }
   if (is_on_cuda(data)) return make_cuda_tensor(data, dtype);
   const py::module_ numpy = py::module_::import("numpy");
   py::object source = py::reinterpret_borrow<py::object>(data);

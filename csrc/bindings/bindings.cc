@@ -40,6 +40,12 @@ bool is_dense(const py::array& a) {
   return (a.flags() & kNeeded) == kNeeded;
 }
 
+Tensor borrow(const py::array& a, DType dtype) {
+  int64_t dims[Shape::kMaxRank];
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) dims[i] = a.shape(i);
+  return Tensor::borrow(const_cast<void*>(a.data()), Shape(dims, static_cast<int>(a.ndim())), dtype, keep_alive(a));
+}
+
 Tensor from_numpy(const char* op, const char* name, py::array a) {
   const std::optional<DType> dtype = native_dtype(a);
   if (!dtype) {
@@ -51,12 +57,19 @@ Tensor from_numpy(const char* op, const char* name, py::array a) {
                 a.ndim());
   }
   if (!is_dense(a)) a = py::module_::import("numpy").attr("require")(a, py::none(), "CA");
-  int64_t dims[Shape::kMaxRank];
-  for (py::ssize_t i = 0; i < a.ndim(); ++i) dims[i] = a.shape(i);
-  return Tensor::borrow(const_cast<void*>(a.data()), Shape(dims, static_cast<int>(a.ndim())), *dtype, keep_alive(a));
+  return borrow(a, *dtype);
 }
 
 }  // namespace
+
+std::optional<Tensor> borrow_numpy(py::handle value) {
+  if (!py::isinstance<py::array>(value)) return std::nullopt;
+  const auto a = py::reinterpret_borrow<py::array>(value);
+  if (a.ndim() > Shape::kMaxRank || !is_dense(a)) return std::nullopt;
+  const std::optional<DType> dtype = native_dtype(a);
+  if (!dtype) return std::nullopt;
+  return borrow(a, *dtype);
+}
 
 GilRelease::~GilRelease() {
 #if defined(__GLIBCXX__)
@@ -98,9 +111,10 @@ Tensor Call::array(const char* name, py::handle value) {
 }
 
 Tensor Call::parse(const char* name, py::handle value) {
-  if (py::isinstance<Tensor>(value)) {
+  // isinstance and cast would each look the type up.
+  if (py::detail::make_caster<Tensor> tensor; tensor.load(value, false)) {
     any_tensor_ = true;
-    return value.cast<Tensor>();
+    return py::detail::cast_op<const Tensor&>(tensor);
   }
   if (py::isinstance<py::array>(value)) return from_numpy(op_, name, py::reinterpret_borrow<py::array>(value));
   if (py::hasattr(value, "__dlpack__")) {

@@ -86,6 +86,8 @@ class Call {
   Device device_ = Device::cpu;
 };
 
+// The memory of a NumPy array as it lies, where it is dense, aligned, and of a dtype and rank that a Tensor has.
+std::optional<Tensor> borrow_numpy(py::handle value);
 // A writable NumPy array over the memory of t, which it keeps alive. A tensor on the GPU is copied. Of bfloat16 only
 // where the package ml_dtypes gives NumPy that dtype, else a TypeError.
 py::array numpy_view(const Tensor& t);

@@ -15,6 +15,7 @@ enum class ConvWay {
   depthwise,
   planar,
   filter_rows,
+  part_lanes,
   turned,
   strips,
   pointers,
@@ -94,6 +95,16 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
 
 template <class T>
 int64_t few_channels_grad_weight_scratch(const Conv2dParams& p);
+
+// part_lanes.cc: the same weight gradient where output channels would leave most of a vector empty. The parts of the
+// sum over pixels, kPartLanes of them and each of whole images, are the vectors' lanes.
+template <class T>
+bool part_lanes_pay(const Conv2dParams& p);
+template <class T>
+void part_lanes_grad_weight(const Conv2dParams& p, const Windows<T>& windows, const T* dy, T* dw);
+
+template <class T>
+int64_t part_lanes_scratch(const Conv2dParams& p);
 
 // im2col.cc: the matrix of windows is written, then multiplied.
 template <class T>

@@ -1,6 +1,7 @@
 #include "base/simd/avx2.h"
 
 #include "conv2d/depthwise-inl.h"
+#include "conv2d/lane_sums-inl.h"
 #include "conv2d/planar-inl.h"
 #include "conv2d/winograd-inl.h"
 
@@ -20,6 +21,8 @@ void planar_f32_6x16__avx2(const PlanarTile<float>& tile) { planar_tile<avx2::F3
 void planar_f32_3x24__avx2(const PlanarTile<float>& tile) { planar_tile<avx2::F32, 3, 3>(tile); }
 void planar_f64_6x8__avx2(const PlanarTile<double>& tile) { planar_tile<avx2::F64, 6, 2>(tile); }
 void planar_f64_3x12__avx2(const PlanarTile<double>& tile) { planar_tile<avx2::F64, 3, 3>(tile); }
+void lane_sums_f32_5x2__avx2(const LaneSumsArgs<float>& s) { lane_sums<avx2::F32, 5, 2>(s); }
+void lane_sums_f64_5x2__avx2(const LaneSumsArgs<double>& s) { lane_sums<avx2::F64, 5, 2>(s); }
 void winograd_f32_4x4__avx2(const WinogradTile<float>& tile) { winograd_tile<avx2::F32, Winograd4x4>(tile); }
 void winograd_f32_2x2__avx2(const WinogradTile<float>& tile) { winograd_tile<avx2::F32, Winograd2x2>(tile); }
 void winograd_f64_4x4__avx2(const WinogradTile<double>& tile) { winograd_tile<avx2::F64, Winograd4x4>(tile); }

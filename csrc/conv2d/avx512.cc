@@ -1,6 +1,7 @@
 #include "base/simd/avx512.h"
 
 #include "conv2d/depthwise-inl.h"
+#include "conv2d/lane_sums-inl.h"
 #include "conv2d/planar-inl.h"
 #include "conv2d/winograd-inl.h"
 
@@ -22,6 +23,8 @@ void planar_f32_6x16__avx512(const PlanarTile<float>& tile) { planar_tile<avx512
 void planar_f64_6x8__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 6, 1>(tile); }
 void planar_f64_6x16__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 6, 2>(tile); }
 void planar_f64_3x32__avx512(const PlanarTile<double>& tile) { planar_tile<avx512::F64, 3, 4>(tile); }
+void lane_sums_f32_5x3__avx512(const LaneSumsArgs<float>& s) { lane_sums<avx512::F32, 5, 3>(s); }
+void lane_sums_f64_5x3__avx512(const LaneSumsArgs<double>& s) { lane_sums<avx512::F64, 5, 3>(s); }
 void winograd_f32_4x4__avx512(const WinogradTile<float>& tile) { winograd_tile<avx512::F32, Winograd4x4>(tile); }
 void winograd_f32_2x2__avx512(const WinogradTile<float>& tile) { winograd_tile<avx512::F32, Winograd2x2>(tile); }
 void winograd_f64_4x4__avx512(const WinogradTile<double>& tile) { winograd_tile<avx512::F64, Winograd4x4>(tile); }

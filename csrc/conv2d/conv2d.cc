@@ -41,6 +41,8 @@ const char* name_of(ConvWay way) {
       return "channel planes";
     case ConvWay::filter_rows:
       return "filter rows";
+    case ConvWay::part_lanes:
+      return "parts side by side";
     case ConvWay::turned:
       return "turned filters";
     case ConvWay::strips:
@@ -77,6 +79,7 @@ void check_tensor_core_algorithm(const char* op, Conv2dAlgorithm asked, DType dt
 Kernels Depthwise::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels DepthwiseGradWeight::kernels() { return Depthwise::kernels(); }
 Kernels Planar::kernels() { return Depthwise::kernels(); }
+Kernels LaneSums::kernels() { return Depthwise::kernels(); }
 Kernels Winograd::kernels() { return Depthwise::kernels(); }
 Kernels WinogradOf5x5::kernels() { return Depthwise::kernels(); }
 

@@ -118,6 +118,35 @@ struct Planar {
   static Kernels kernels();
 };
 
+// Parts of a weight gradient's sum over pixels, one in each of kPartLanes lanes: for 0 <= i < live_rows <= MR,
+// 0 <= j < live_columns <= NR and each lane l
+//     c[i * ldc + j * kPartLanes + l] += sum over r < rows, k < run of
+//         a[r * a_row + k * a_step + i * kPartLanes + l] * b[(r * run + k) * b_step + j * kPartLanes + l]
+// r, k ascending, each step one fused multiply-add. a and b are defined up to MR and NR; nothing else of c is touched.
+constexpr int64_t kPartLanes = 16;
+
+template <class T>
+struct LaneSumsArgs {
+  int64_t rows;
+  int64_t run;
+  const T* a;
+  int64_t a_row;
+  int64_t a_step;
+  const T* b;
+  int64_t b_step;
+  int64_t live_rows;
+  int64_t live_columns;
+  T* c;
+  int64_t ldc;
+};
+
+struct LaneSums {
+  static constexpr const char* name = "lane_sums";
+  template <class T>
+  using Fn = void(const LaneSumsArgs<T>&);
+  static Kernels kernels();
+};
+
 // One tile of Winograd's convolution F(MR x MR, 3 x 3), which has (MR + 2)^2 products for each channel.
 //
 // input, filter, grad_output: pixels[i] of the tile, the filter or the tile of dy have `channels` elements each;

@@ -296,6 +296,7 @@ template <class T>
 WayPlan plan_direct_grad_weight(const Conv2dParams& p) {
   if (is_depthwise(p)) return {ConvWay::depthwise, &select_row<DepthwiseGradWeight, T>()};
   const int64_t rows = p.window.kh * p.window.kw * (p.c / p.groups);
+  if (part_lanes_pay<T>(p)) return {ConvWay::part_lanes, &select_row<LaneSums, T>()};
   if (reads_filter_rows(p)) return {ConvWay::filter_rows, &select_tile<GemmColumns, T>(rows, p.o)};
   if (turning_pays<T>(p)) {
     return {ConvWay::turned_product, &select_tile<GemmRows, T>(p.c, p.o)};
@@ -312,6 +313,7 @@ void direct_grad_weight(const Conv2dParams& p, const T* x, const T* dy, T* dw) {
   const int64_t pixels = p.n * p.oh * p.ow;
   for (int64_t group = 0; group < p.groups; ++group) {
     const Windows<T> windows(x, p, group);
+    if (way == ConvWay::part_lanes) return part_lanes_grad_weight(p, windows, dy, dw);
     if (way == ConvWay::filter_rows) return few_channels_grad_weight(p, windows, dy, dw);
     const int64_t rows = windows.taps() * windows.run();
     MatrixB<T> b;
@@ -387,6 +389,7 @@ int64_t grad_input_scratch(const Conv2dParams& p) {
 template <class T>
 int64_t grad_weight_scratch(const Conv2dParams& p) {
   const ConvWay way = plan_direct_grad_weight<T>(p).way;
+  if (way == ConvWay::part_lanes) return part_lanes_scratch<T>(p);
   if (way == ConvWay::filter_rows) return few_channels_grad_weight_scratch<T>(p);
   const int64_t pixels = p.n * p.oh * p.ow;
   const int64_t rows = p.window.kh * p.window.kw * (p.c / p.groups);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "conv2d/algorithms.h"
 
@@ -60,6 +61,11 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
   const int64_t groups = std::min(tiles, ceil_div(kTasks, parts));
   const int64_t tiles_per_group = ceil_div(tiles, groups);
 
+  std::vector<int64_t> places(static_cast<size_t>(m));  // of the filter's elements in a window
+  for (int64_t i = 0; i < m; ++i) {
+    places[static_cast<size_t>(i)] = i / run * p.window.dilation_h * windows.row_length() + i % run;
+  }
+
   parallel_for(parts * groups, [&](int64_t task) {
     const int64_t part = task / groups;
     const int64_t begin = task % groups * tiles_per_group * mr;
@@ -78,11 +84,8 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
       const int64_t length = whole ? p.ow : std::min(end - pixel, p.ow - ow);
       for (int64_t first = begin; first < stop; first += mr) {
         const T* a[TileRunner<T>::kMaxMr];
-        for (int64_t i = 0; i < mr; ++i) {
-          const int64_t element = std::min(first + i, m - 1);
-          a[i] = windows.row(n, oh) + element / run * p.window.dilation_h * windows.row_length() + element % run +
-                 ow * a_step;
-        }
+        const T* corner = windows.row(n, oh) + ow * a_step;
+        for (int64_t i = 0; i < mr; ++i) a[i] = corner + places[static_cast<size_t>(std::min(first + i, m - 1))];
         for (int64_t j = 0; j < p.o; j += nr) {
           T* c[TileRunner<T>::kMaxMr];
           for (int64_t i = 0; i < mr; ++i) c[i] = first + i < stop ? out + (first + i) * p.o + j : edge;

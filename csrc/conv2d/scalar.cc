@@ -1,6 +1,7 @@
 #include "base/simd/scalar.h"
 
 #include "conv2d/depthwise-inl.h"
+#include "conv2d/lane_sums-inl.h"
 #include "conv2d/planar-inl.h"
 #include "conv2d/winograd-inl.h"
 
@@ -18,6 +19,8 @@ void depthwise_grad_weight_f64__scalar(int64_t pixels, int64_t channels, const d
 }
 void planar_f32_6x4__scalar(const PlanarTile<float>& tile) { planar_tile<scalar::F32, 6, 4>(tile); }
 void planar_f64_6x4__scalar(const PlanarTile<double>& tile) { planar_tile<scalar::F64, 6, 4>(tile); }
+void lane_sums_f32_5x2__scalar(const LaneSumsArgs<float>& s) { lane_sums<scalar::F32, 5, 2>(s); }
+void lane_sums_f64_5x2__scalar(const LaneSumsArgs<double>& s) { lane_sums<scalar::F64, 5, 2>(s); }
 void winograd_f32_4x4__scalar(const WinogradTile<float>& tile) { winograd_tile<scalar::F32, Winograd4x4>(tile); }
 void winograd_f32_2x2__scalar(const WinogradTile<float>& tile) { winograd_tile<scalar::F32, Winograd2x2>(tile); }
 void winograd_f64_4x4__scalar(const WinogradTile<double>& tile) { winograd_tile<scalar::F64, Winograd4x4>(tile); }

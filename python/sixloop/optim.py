@@ -61,23 +61,22 @@ class Optimizer:
             KeyError: a parameter without a gradient. ValueError: a shape that does not fit.
         """
         rate = self.lr if lr is None else _number(self.name, "lr", lr, 0.0)
-        missing = parameters.keys() - gradients.keys()
-        if missing:
-            raise KeyError(f"[{self.name}] parameters without a gradient: {sorted(missing)}")
+        try:
+            their_gradients = [gradients[name] for name in parameters]
+        except KeyError:
+            missing = sorted(parameters.keys() - gradients.keys())
+            raise KeyError(f"[{self.name}] parameters without a gradient: {missing}") from None
         self.steps += 1
         self._update_all(
-            list(parameters.values()),
-            [gradients[name] for name in parameters],
-            self.slots_of(parameters),
-            rate,
+            list(parameters.values()), their_gradients, self.slots_of(parameters), rate
         )
 
     def slots_of(self, parameters: Mapping[str, Array]) -> list[list[Array]]:
         """Return the arrays kept for `parameters`, a list for each slot; new ones are zeros."""
-        return [
-            [self._slots_of(name, parameter)[i] for name, parameter in parameters.items()]
-            for i in range(len(self.slots))
-        ]
+        if not self.slots:
+            return []
+        found = [self._slots_of(name, parameter) for name, parameter in parameters.items()]
+        return [[slots[i] for slots in found] for i in range(len(self.slots))]
 
     def _slots_of(self, name: str, parameter: Array) -> tuple[Array, ...]:
         slots = self._state.get(name)

@@ -299,6 +299,36 @@ TEST(planar) {
   });
 }
 
+TEST(lane_sums) {
+  for_each_row<LaneSums>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const auto kernel = function_of<LaneSums, T>(row);
+    const int64_t mr = row.facts.mr, nr = row.facts.nr;
+    constexpr int64_t kRows = 3, kRun = 4;
+    const int64_t a_step = 2 * kPartLanes, a_row = 11 * kPartLanes, b_step = (nr + 1) * kPartLanes;
+    const int64_t ldc = (nr + 2) * kPartLanes;
+    const Guarded<T> a(values<T>((kRows - 1) * a_row + (kRun - 1) * a_step + mr * kPartLanes, 1));
+    const Guarded<T> b(values<T>((kRows * kRun - 1) * b_step + nr * kPartLanes, 2));
+    for (int64_t live_rows = 1; live_rows <= mr; ++live_rows) {
+      for (int64_t live_columns = 1; live_columns <= nr; ++live_columns) {
+        std::vector<T> expected = values<T>((live_rows - 1) * ldc + live_columns * kPartLanes, 3);
+        Guarded<T> c(expected);
+        for (int64_t i = 0; i < live_rows; ++i) {
+          for (int64_t j = 0; j < live_columns * kPartLanes; ++j) {
+            T& sum = expected[static_cast<size_t>(i * ldc + j)];
+            for (int64_t k = 0; k < kRows * kRun; ++k) {
+              const int64_t place = k / kRun * a_row + k % kRun * a_step + i * kPartLanes + j % kPartLanes;
+              sum = std::fma(a[place], b[k * b_step + j], sum);
+            }
+          }
+        }
+        kernel({kRows, kRun, a.get(), a_row, a_step, b.get(), b_step, live_rows, live_columns, c.get(), ldc});
+        check_same_bits(row.name, c.get(), expected.data(), static_cast<int64_t>(expected.size()));
+      }
+    }
+  });
+}
+
 TEST(depthwise_grad_weight) {
   for_each_row<DepthwiseGradWeight>([](const Kernel& row, auto t) {
     using T = decltype(t);

@@ -214,7 +214,7 @@ class Model:
             self._check_logits()
         if not self.is_built:
             self.build(seed=self.seed)
-        as_numpy = not any(isinstance(array, Tensor) for array in arrays)
+        as_numpy = Tensor not in map(type, arrays)
         arrays = self._moved_inputs(arrays)
         self._call = None  # frees the activations of the call before
         outputs, tape = self._forward(
@@ -401,7 +401,7 @@ class Model:
     @property
     def precision(self) -> str:
         """How the model computes on the GPU: "fp32", "tf32" or "bf16"; see ``to``."""
-        return self._precision if self.device == "cuda" else "fp32"
+        return self._precision if self._precision == "fp32" or self.device == "cuda" else "fp32"
 
     def to(self, device: str, *, precision: str | None = None) -> Model:
         """Moves the model to a device, parameters and running statistics with it.
@@ -487,9 +487,10 @@ class Model:
         if self._gradients is None:
             raise RuntimeError(f"[{self.name}] gradients need a call of backward before")
         found = self._gradients
-        for key, parameter in self._trainable.items():
-            if key not in found:  # no output gradient reached this layer
-                found[key] = sixloop.zeros(parameter.shape, self.dtype, parameter.device)
+        if not self._trainable.keys() <= found.keys():
+            for key, parameter in self._trainable.items():
+                if key not in found:  # no output gradient reached this layer
+                    found[key] = sixloop.zeros(parameter.shape, self.dtype, parameter.device)
         return {key: found[key] for key in self._trainable}
 
     def specs(self) -> dict[str, ParameterSpec]:
@@ -526,8 +527,7 @@ class Model:
     @property
     def final_activation(self) -> str | None:
         """Name of the activation that the model ends in: of each output, if they have the same."""
-        ends = {_activation(step.layer) for step in self.steps if step.output in self._heads}
-        return ends.pop() if ends else None
+        return _activation(self._head_layers[0]) if self._head_layers else None
 
     @property
     def ends_alike(self) -> bool:
@@ -743,6 +743,7 @@ class Model:
         alone = len(kept) == len(self.outputs) and kept.isdisjoint(last_read)
         alike = len(ends) == 1 and min(kept) >= len(self.inputs)
         self._heads = frozenset(kept) if alone and alike else frozenset()
+        self._head_layers = [step.layer for step in self.steps if step.output in self._heads]
 
     def _forward(
         self, arrays: list[Array], *, training: bool, step: int, linear: bool, saving: bool
@@ -866,11 +867,11 @@ class Model:
         device = self.device
         if device == "cuda":
             return [to_device(array, device) for array in arrays]
-        for name, array in zip(self.input_names, arrays, strict=True):
+        for i, array in enumerate(arrays):
             if device_of(array) != device:
                 raise ValueError(
-                    f"[{self.name}] input {name!r} is on {device_of(array)}, the model on "
-                    f"{device}: model.to({device_of(array)!r}) moves it"
+                    f"[{self.name}] input {self.input_names[i]!r} is on {device_of(array)}, the "
+                    f"model on {device}: model.to({device_of(array)!r}) moves it"
                 )
         return arrays
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from sixloop import _checks, ops
@@ -90,7 +89,8 @@ class MaxPool2D(_Pool2D):
 
     @property
     def _is_indexed(self) -> bool:
-        return math.prod(self.pool_size) <= _MOST_INDEXED
+        height, width = self.pool_size
+        return height * width <= _MOST_INDEXED
 
 
 class AvgPool2D(_Pool2D):

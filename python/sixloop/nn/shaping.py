@@ -31,8 +31,8 @@ class Flatten(Layer):
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
-        ctx.saved = x.shape
-        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        ctx.saved = shape = x.shape
+        return x.reshape(shape[0], math.prod(shape[1:]))
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
         return (dy.reshape(*ctx.saved),)
