@@ -58,6 +58,7 @@ def _refuses(
 CALLS: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {
     "gemm": ([ones(3, 4), ones(4, 5), ones(5)], {}, (0, 1, 2)),
     "conv2d": ([X, W, ones(8)], {}, (0, 1, 2)),
+    "conv2d_statistics": ([X, W, ones(8)], {}, (0, 1, 2)),
     "conv2d_grad_input": ([DY, W, X.shape], {}, (0, 1)),
     "conv2d_grad_weight": ([X, DY, W.shape], {}, (0, 1)),
     "im2col": ([X, (3, 2)], {}, (0,)),
@@ -167,7 +168,8 @@ def test_dtypes_that_are_not_floating(name, place, kind):
 @pytest.mark.parametrize("kind", NOT_ARRAYS)
 @pytest.mark.parametrize("name, place", ARRAY_ARGUMENTS)
 def test_what_is_no_array(name, place, kind):
-    optional = {("gemm", 2), ("conv2d", 2), ("batch_norm", 3), ("batch_norm", 4)}
+    optional = {("gemm", 2), ("conv2d", 2), ("conv2d_statistics", 2)}
+    optional |= {("batch_norm", 3), ("batch_norm", 4)}
     if kind == "None" and (name, place) in optional:
         if name == "batch_norm":  # one statistic without the other
             with pytest.raises(ValueError, match=r"\[batch_norm\].*(mean|variance)"):

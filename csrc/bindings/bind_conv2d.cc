@@ -55,6 +55,19 @@ void bind_conv2d(py::module_& m) {
     const std::optional<Tensor> tresidual = call.optional_array("residual", residual);
     return call.run([&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm, products, tresidual); });
   });
+  m.def("conv2d_statistics", [](const py::object& x, const py::object& w, const py::object& bias,
+                                const py::object& strides, const py::object& padding, const py::object& dilation,
+                                const py::object& groups, const py::object& algorithm, const py::object& precision) {
+    Call call("conv2d_statistics", Devices::all);
+    const Tensor tx = call.array("x", x);
+    const Tensor tw = call.array("weight", w);
+    const std::optional<Tensor> tbias = call.optional_array("bias", bias);
+    const Geometry g = parse_geometry(call, tx.shape(), tw.shape(), strides, padding, dilation, groups, algorithm);
+    const Precision products = call.precision(precision);
+    const Conv2dStatistics out =
+        Call::without_gil([&] { return conv2d_statistics(tx, tw, tbias, g.window, g.groups, g.algorithm, products); });
+    return py::make_tuple(call.wrap(out.y), call.wrap(out.mean), call.wrap(out.variance));
+  });
   m.def("conv2d_grad_input", [](const py::object& dy, const py::object& w, const py::object& x_shape,
                                 const py::object& strides, const py::object& padding, const py::object& dilation,
                                 const py::object& groups, const py::object& algorithm, const py::object& precision) {

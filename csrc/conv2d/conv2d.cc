@@ -9,6 +9,7 @@
 #include "conv2d/mma.h"
 #include "conv2d/simt.h"
 #include "elementwise/elementwise.h"
+#include "norm/norm.h"
 
 namespace sixloop {
 namespace {
@@ -160,18 +161,28 @@ Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const
   return {x[0], x[1], x[2], c, out.h, out.w, o, groups, window};
 }
 
+namespace {
+
+Conv2dParams forward_params(const char* op, const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias,
+                            const Window& window, int64_t groups, Precision precision) {
+  check_rank4(op, "x", x.shape(), "[N, H, W, C]");
+  check_rank4(op, "weight", w.shape(), "[KH, KW, C / groups, O]");
+  check_dtypes(op, "x", x, "weight", w);
+  check_precision(op, precision, "x", x);
+  const Conv2dParams p = conv2d_params(op, x.shape(), w.shape(), window, groups);
+  if (bias) {
+    check_bias_dtype(op, "x", x, *bias);
+    check_vector(op, "bias", *bias, p.o, "output channel");
+  }
+  return p;
+}
+
+}  // namespace
+
 Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
               Activation activation, Conv2dAlgorithm algorithm, Precision precision,
               const std::optional<Tensor>& residual) {
-  check_rank4("conv2d", "x", x.shape(), "[N, H, W, C]");
-  check_rank4("conv2d", "weight", w.shape(), "[KH, KW, C / groups, O]");
-  check_dtypes("conv2d", "x", x, "weight", w);
-  check_precision("conv2d", precision, "x", x);
-  const Conv2dParams p = conv2d_params("conv2d", x.shape(), w.shape(), window, groups);
-  if (bias) {
-    check_bias_dtype("conv2d", "x", x, *bias);
-    check_vector("conv2d", "bias", *bias, p.o, "output channel");
-  }
+  const Conv2dParams p = forward_params("conv2d", x, w, bias, window, groups, precision);
   if (residual) {
     check_same_dtype("conv2d", "x", x, "residual", *residual);
     check_shape("conv2d", "residual", *residual, {p.n, p.oh, p.ow, p.o});
@@ -210,6 +221,37 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bia
     }
   });
   return y;
+}
+
+Conv2dStatistics conv2d_statistics(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias,
+                                   const Window& window, int64_t groups, Conv2dAlgorithm algorithm,
+                                   Precision precision) {
+  constexpr const char* op = "conv2d_statistics";
+  const Conv2dParams p = forward_params(op, x, w, bias, window, groups, precision);
+  Conv2dStatistics out;
+#if defined(SIXLOOP_HAS_CUDA)
+  if (on_tensor_cores(precision, x)) {
+    check_tensor_core_algorithm(op, algorithm, x.dtype());
+    out.y = Tensor::empty({p.n, p.oh, p.ow, p.o}, x.dtype(), x.device());
+    if (out.y.size() > 0) {
+      out.mean = Tensor::empty({p.o}, DType::float32, x.device());
+      out.variance = Tensor::empty({p.o}, DType::float32, x.device());
+      const Tensor* const b = bias ? &*bias : nullptr;
+      if (cuda::mma_conv2d_statistics(p, x, w, b, out.y, out.mean, out.variance)) return out;
+    }
+  }
+#endif
+  if (!on_tensor_cores(precision, x)) {
+    (void)select_algorithm(op, Conv2dPass::forward, p, algorithm);  // throws in this op's name
+    out.y = conv2d(x, w, bias, window, groups, Activation::none, algorithm);
+  }
+  // What batch_norm computes on its way.
+  const DType computed = x.dtype() == DType::bfloat16 ? DType::float32 : x.dtype();
+  const Tensor zeros = Tensor::zeros({p.o}, computed, x.device());
+  const BatchNorm norm = batch_norm(out.y, zeros, zeros, std::nullopt, std::nullopt, 1.0, Activation::none);
+  out.mean = norm.mean;
+  out.variance = norm.variance;
+  return out;
 }
 
 Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Window& window, int64_t groups,

@@ -56,6 +56,13 @@ Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const
 Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
               Activation activation, Conv2dAlgorithm algorithm, Precision precision = Precision::fp32,
               const std::optional<Tensor>& residual = std::nullopt);
+struct Conv2dStatistics {
+  Tensor y, mean, variance;
+};
+// conv2d, and each output channel's mean and biased variance, as batch_norm has them: float32 where x is bfloat16.
+Conv2dStatistics conv2d_statistics(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias,
+                                   const Window& window, int64_t groups, Conv2dAlgorithm algorithm,
+                                   Precision precision = Precision::fp32);
 Tensor conv2d_grad_input(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Window& window, int64_t groups,
                          Conv2dAlgorithm algorithm, Precision precision = Precision::fp32);
 Tensor conv2d_grad_weight(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Window& window, int64_t groups,

@@ -67,15 +67,16 @@ int64_t padded_channels(const Conv2dParams& p) {
   return p.groups == 1 && p.c >= kFewest ? ceil_div(p.c, kChunk) * kChunk : p.c;
 }
 
+// moments: as MmaSink has them, or null. Whether they were computed.
 template <class T>
-void forward(const Conv2dParams& p, const T* x, const T* w, const Tensor* bias, const Tensor* residual, bool relu,
-             const Tensor& y) {
+bool forward(const Conv2dParams& p, const T* x, const T* w, const Tensor* bias, const Tensor* residual, bool relu,
+             float2* moments, const Tensor& y) {
   if (const int64_t c = padded_channels<T>(p); c != p.c) {
     Conv2dParams wide = p;
     wide.c = c;
     const Tensor wide_x = padded_rows(x, p.n * p.h * p.w, p.c, c);
     const Tensor wide_w = padded_rows(w, p.window.kh * p.window.kw, p.c * p.o, c * p.o);
-    return forward<T>(wide, wide_x.data<T>(), wide_w.data<T>(), bias, residual, relu, y);
+    return forward<T>(wide, wide_x.data<T>(), wide_w.data<T>(), bias, residual, relu, moments, y);
   }
   const int64_t pixels = p.n * p.oh * p.ow, columns = p.o / p.groups;
   const Windows<T> windows = windows_of(p, x);
@@ -94,16 +95,21 @@ void forward(const Conv2dParams& p, const T* x, const T* w, const Tensor* bias, 
     sink.relu = relu && residual == nullptr;
     grouped_windows(p, windows, Filters<T>{w, 0, p.window.kw * tap, tap, p.o, 1, columns}, pixels, columns, sink);
     if (residual != nullptr) add(y, *residual, relu ? Activation::relu : Activation::none, y);
-    return;
+    return false;
   }
   const ProductSizes g{pixels, columns, windows.steps(), p.groups};
-  const MmaResult to{float_or_bf16(&y),   p.o,     columns, y.size(),
-                     float_or_bf16(bias), columns, relu,    float_or_bf16(residual)};
+  // Dense products of still more steps are made in parts.
+  constexpr int64_t kMostSteps = int64_t{1} << 24;
+  if (g.k > kMostSteps) moments = nullptr;
+  const MmaResult to{float_or_bf16(&y),       p.o,    columns, y.size(), float_or_bf16(bias), columns, relu,
+                     float_or_bf16(residual), moments};
   if (is_dense_product(p)) {
-    return mma_matrices(g, mma_operand(x, true, p.c, pixels, g.k, g.k),
-                        mma_operand(w, false, p.o, columns, g.k, columns), to, false);
+    mma_matrices(g, mma_operand(x, true, p.c, pixels, g.k, g.k), mma_operand(w, false, p.o, columns, g.k, columns), to,
+                 false);
+  } else {
+    mma_forward(g, windows, w, p.o, to);
   }
-  mma_forward(g, windows, w, p.o, to);
+  return moments != nullptr;
 }
 
 template <class T>
@@ -200,10 +206,24 @@ void mma_conv2d(const Conv2dParams& p, const Tensor& x, const Tensor& w, const T
   const bool relu = activation == Activation::relu;
   with_factor(y, [&](auto t) {
     using T = decltype(t);
-    forward<T>(p, x.data<T>(), w.data<T>(), bias, residual, relu, y);
+    forward<T>(p, x.data<T>(), w.data<T>(), bias, residual, relu, nullptr, y);
   });
   // Others are a pass of their own, over rounded results: all of them in the kernels would cost registers.
   if (activation != Activation::none && !relu) activate(y, activation, default_alpha(activation), y);
+}
+
+bool mma_conv2d_statistics(const Conv2dParams& p, const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor& y,
+                           const Tensor& mean, const Tensor& variance) {
+  const int64_t rows = p.n * p.oh * p.ow;
+  const Tensor memory = Tensor::empty({ceil_div(rows, int64_t{kMomentRows}), p.o, 2}, DType::float32, Device::cuda);
+  auto* const moments = reinterpret_cast<float2*>(memory.data<float>());
+  bool computed = false;
+  with_factor(y, [&](auto t) {
+    using T = decltype(t);
+    computed = forward<T>(p, x.data<T>(), w.data<T>(), bias, nullptr, false, moments, y);
+  });
+  if (computed) merge_statistics(moments, rows, p.o, mean.data<float>(), variance.data<float>());
+  return computed;
 }
 
 void mma_conv2d_grad_input(const Conv2dParams& p, const Tensor& dy, const Tensor& w, const Tensor& dx) {

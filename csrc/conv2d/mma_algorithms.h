@@ -16,6 +16,9 @@ template <class T>
 void mma_grad_weight(const ProductSizes& g, const Windows<T>& x, const T* dy, int64_t ld, int64_t images,
                      const MmaResult& dw);
 
+// The mean and the biased variance of each channel from MmaSink's moments of `rows` rows.
+void merge_statistics(const float2* moments, int64_t rows, int64_t channels, float* mean, float* variance);
+
 // Calls f(shape, any_width) with a value of the shape's type and std::true_type or std::false_type.
 template <class T, class F>
 void with_mma_shape(const MmaPlan& plan, bool any, const F& f) {

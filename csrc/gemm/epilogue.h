@@ -75,7 +75,47 @@ struct MmaSink {
   FloatOrBf16 residual;  // laid out as the results are; its data may be null
   bool relu;
   bool packs;  // eight columns of every row, batch and part may be moved by 16 bytes
+  // [blocks of kMomentRows rows, moments_ld columns of all batches]: each column's mean of sum + bias, rounded as the
+  // results are, and the sum of squared deviations from it. May be null.
+  float2* moments;
+  int64_t moments_ld;
 };
+
+// A multiple of every warp's rows that divides every tile's: what is written does not depend on the tile's height.
+constexpr int kMomentRows = 64;
+// Words that a warp leaves of a column for merge_moments(): a value of the column, and the sums of deviations from it
+// and of their squares.
+constexpr int kMomentWords = 3;
+
+// Merges the moments of BM rows from `row` on and kColumns columns, [BM / kWarpRows, kColumns, kMomentWords], of which
+// `live` columns are there, and stores them to column `to` of the sink's. Called by `threads` threads, `thread` is the
+// number of this one.
+template <int BM, int kWarpRows, int kColumns, class Rows>
+__device__ __forceinline__ void merge_moments(const float* shared, int thread, int threads, const MmaSink<Rows>& sink,
+                                              int64_t row, int64_t rows, int64_t to, int64_t live) {
+  constexpr int kWarps = kMomentRows / kWarpRows;
+  for (int i = thread; i < BM / kMomentRows * kColumns; i += threads) {
+    const int block = i / kColumns, column = i % kColumns;
+    int64_t left = rows - row - block * kMomentRows;
+    if (left <= 0 || column >= live) continue;
+    const float* const from = shared + (block * kWarps * kColumns + column) * kMomentWords;
+    const float base = from[0], count = static_cast<float>(left < kMomentRows ? left : kMomentRows);
+    float sum = from[1], squares = from[2];
+#pragma unroll
+    for (int warp = 1; warp < kWarps; ++warp) {
+      left -= kWarpRows;
+      if (left <= 0) break;
+      const float* const next = from + warp * kColumns * kMomentWords;
+      const float n = static_cast<float>(left < kWarpRows ? left : kWarpRows);
+      const float d = next[0] - base, moved = n * d;
+      squares += next[2] + d * (2 * next[1] + moved);
+      sum += next[1] + moved;
+    }
+    const float deviation = squares - sum * (sum / count);
+    sink.moments[(row / kMomentRows + block) * sink.moments_ld + to + column] =
+        make_float2(base + sum / count, deviation < 0 ? 0.0f : deviation);  // NaN stays
+  }
+}
 
 // Words of shared memory that a warp's results go through, 16 rows of kColumns at a time, so that a row's neighbours
 // are stored together. 8 words more than a row keep its stores apart.
@@ -92,7 +132,6 @@ struct WarpResults {
   const int lane, place;
   const int64_t live, first;  // columns, the offset of the first one
   float bias[8];
-
   // Columns [column, columns) of this batch and part.
   __device__ __forceinline__ WarpResults(const MmaSink<Rows>& to, float* results, int64_t batch, int64_t part,
                                          int64_t column, int64_t columns)
@@ -157,6 +196,59 @@ struct WarpResults {
         }
         sink.out.store_eight(first + sink.rows(r), sink.packs, live, v);
       }
+    }
+  }
+};
+
+// The moments of the rows that a warp stores through WarpResults. A lane has every 32nd column of the warp's.
+template <int kColumns, class Rows>
+struct WarpMoments {
+  static constexpr int kOwn = kColumns / 32, kRow = kColumns + 8;
+  const MmaSink<Rows>& sink;
+  const float* const from;  // of the lane's first column
+  const int lane;
+  float bias[kOwn];
+  // Sums of deviations from `base`. As it is one of n values, the sum of their squares is at most n + 1 times that of
+  // the deviations from the mean: a large mean costs no digits.
+  float base[kOwn], sums[kOwn] = {}, squares[kOwn] = {};
+
+  __device__ __forceinline__ WarpMoments(const MmaSink<Rows>& to, const float* results, int64_t batch, int64_t column,
+                                         int64_t columns)
+      : sink(to), from(results + threadIdx.x % 32), lane(static_cast<int>(threadIdx.x) % 32) {
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) {
+      const int64_t c = column + lane + i * 32;
+      bias[i] = sink.bias.data != nullptr && c < columns ? sink.bias.load(batch * sink.bias_step + c) : 0.0f;
+    }
+  }
+
+  __device__ __forceinline__ float stored(int i, int line) const {
+    const float v = from[line * kRow + i * 32] + bias[i];
+    return sink.out.is_bf16 ? static_cast<float>(BFloat16(v)) : v;
+  }
+  // Takes the rows that were stored last, those of them that are below `rows`.
+  __device__ __forceinline__ void add(int64_t row, int64_t rows, bool first) {
+    const int count = static_cast<int>(rows - row < 16 ? rows - row : 16);
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) {
+      if (first) base[i] = stored(i, 0);
+#pragma unroll
+      for (int line = 0; line < 16; ++line) {
+        if (line >= count) break;
+        const float d = stored(i, line) - base[i];
+        sums[i] += d;
+        squares[i] = Lane<float>::fma({d}, {d}, {squares[i]}).v;
+      }
+    }
+  }
+  // to: [kColumns, kMomentWords].
+  __device__ __forceinline__ void share(float* to) const {
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) {
+      float* const column = to + (lane + i * 32) * kMomentWords;
+      column[0] = base[i];
+      column[1] = sums[i];
+      column[2] = squares[i];
     }
   }
 };

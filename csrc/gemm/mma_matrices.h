@@ -27,6 +27,7 @@ struct MmaResult {
   int64_t bias_step = 0;
   bool relu = false;
   FloatOrBf16 residual = {};  // laid out as `out` is
+  float2* moments = nullptr;  // as MmaSink has them, of ld columns; not where the sums are made in parts
 };
 
 inline FloatOrBf16 float_or_bf16(const Tensor* t) {
@@ -43,6 +44,8 @@ MmaSink<Rows> mma_sink(const MmaResult& to, const Rows& rows) {
   sink.bias_step = to.bias_step;
   sink.residual = to.residual;
   sink.relu = to.relu;
+  sink.moments = to.moments;
+  sink.moments_ld = to.ld;
   const int64_t pack = to.out.is_bf16 ? Pack<BFloat16>::N : Pack<float>::N;
   sink.packs = to.ld % pack == 0 && to.batch_step % pack == 0 &&
                ((reinterpret_cast<uintptr_t>(to.out.data) | reinterpret_cast<uintptr_t>(to.residual.data)) & 15) == 0;

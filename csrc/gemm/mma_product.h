@@ -36,6 +36,7 @@ struct MmaShape {
   static constexpr int MI = WM / 16, NI = WN / 8;             // instructions
   static constexpr int kStages = kStages_, kBlocks = kBlocks_;
   static constexpr size_t kResultBytes = WARPS_M * WARPS_N * kResultWords<WN> * sizeof(float);
+  static constexpr size_t kMomentBytes = WARPS_M * BN * kMomentWords * sizeof(float);
   static_assert(NI % 2 == 0);
 };
 template <class T>
@@ -130,7 +131,8 @@ template <class Shape, class Left, class Right>
 struct MmaStages {
   static constexpr int kStage = MmaShareOfA<Shape, Left>::kSize + MmaShareOfB<Shape, Right>::kSize;  // elements
   static constexpr size_t kOperandBytes = Shape::kStages * kStage * sizeof(typename Shape::T);
-  static constexpr size_t kBytes = kOperandBytes > Shape::kResultBytes ? kOperandBytes : Shape::kResultBytes;
+  static constexpr size_t kBytes = kOperandBytes;
+  static_assert(kBytes >= Shape::kResultBytes + Shape::kMomentBytes);
 };
 
 // Elements that lie together where every line begins at a multiple of `step` elements and is `length` long: a chunk,
@@ -332,9 +334,18 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 
   float* const shared_results = reinterpret_cast<float*>(shared) + warp * kResultWords<Shape::WN>;
   const WarpResults<Shape::WN, Rows> results(sink, shared_results, batch, part, column + warp_column, g.n);
+  WarpMoments<Shape::WN, Rows> moments(sink, shared_results, batch, column + warp_column, g.n);
 #pragma unroll
   for (int mi = 0; mi < Shape::MI; ++mi) {
     results.store(row + warp_row + mi * 16, g.m, [&](int i) { return acc[mi][i / 4][i % 4]; });
+    if (sink.moments != nullptr) moments.add(row + warp_row + mi * 16, g.m, mi == 0);
+  }
+  if (sink.moments != nullptr) {
+    float* const shared_moments = reinterpret_cast<float*>(shared) + Shape::kResultBytes / sizeof(float);
+    moments.share(shared_moments + (warp_row / Shape::WM * BN + warp_column) * kMomentWords);
+    __syncthreads();
+    merge_moments<BM, Shape::WM, BN>(shared_moments, static_cast<int>(threadIdx.x), Shape::kThreads, sink, row, g.m,
+                                     batch * sink.bias_step + column, g.n - column);
   }
 }
 

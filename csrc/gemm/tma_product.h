@@ -30,8 +30,9 @@ struct TmaShape {
   static constexpr int kResultColumns = 32;
   static constexpr size_t kAlignment = 1024;
   static constexpr size_t kResultBytes = kConsumers / 32 * kResultWords<kResultColumns> * sizeof(float);
+  static constexpr size_t kMomentBytes = kTileMomentWords<BM, kResultColumns> * sizeof(float);
   static constexpr size_t kSharedBytes =
-      kAlignment + kStages * kStage * sizeof(T) + kResultBytes + 2 * kStages * sizeof(uint64_t);
+      kAlignment + kStages * kStage * sizeof(T) + kResultBytes + kMomentBytes + (2 * kStages + 1) * sizeof(uint64_t);
   static_assert(kSharedBytes <= 227 * 1024);
   // Registers for a thread: all 65536 of a processor are 168 for each at the start.
   static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
@@ -110,9 +111,10 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   T* shared = shared_memory<T>();
   shared += (0u - ptx::shared_address(shared)) % Shape::kAlignment / sizeof(T);
   float* const results = reinterpret_cast<float*>(shared + kStages * Shape::kStage);
-  uint64_t* const full =
-      reinterpret_cast<uint64_t*>(results + Shape::kConsumers / 32 * kResultWords<Shape::kResultColumns>);
+  float* const moments = results + Shape::kResultBytes / sizeof(float);
+  uint64_t* const full = reinterpret_cast<uint64_t*>(moments + Shape::kMomentBytes / sizeof(float));
   uint64_t* const empty = full + kStages;
+  uint64_t* const together = empty + kStages;  // where the warps that multiply meet
 
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   if (threadIdx.x == 0) {
@@ -120,6 +122,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
       ptx::mbarrier_init(full + s, 1);
       ptx::mbarrier_init(empty + s, Shape::kConsumers / 32);
     }
+    ptx::mbarrier_init(together, Shape::kConsumers);
     ptx::mbarrier_init_fence();
   }
   __syncthreads();
@@ -142,6 +145,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
     }
   } else {
     ptx::increase_registers<Shape::kConsumerRegisters>();
+    uint32_t meetings = 0;  // the parity of their number
     constexpr int kStepA = Operands::kTurnedA ? 16 : 16 * 64, kStepB = Operands::kTurnedB ? 16 : 16 * 64;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const ProductTile at = product_tile<BM, BN, BK>(g, tile);
@@ -169,7 +173,11 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
       ptx::wgmma_wait<0>();
       ptx::wgmma_hold(acc);
       if (used != nullptr && lane == 0) ptx::mbarrier_arrive(used);
-      store_tile<BN, Shape::kResultColumns>(acc, results, warp, g, at, sink);
+      store_tile<BM, BN, Shape::kResultColumns>(acc, results, moments, warp, g, at, sink, [&] {
+        ptx::mbarrier_arrive(together);
+        ptx::mbarrier_wait(together, meetings);
+        meetings ^= 1;
+      });
     }
   }
 #endif

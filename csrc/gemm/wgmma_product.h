@@ -12,6 +12,11 @@
 
 namespace sixloop::cuda {
 
+// Words of shared memory for the moments of the warps of BM rows: of two slices, so that one is merged while the next
+// one's are written.
+template <int BM, int kColumns>
+constexpr int kTileMomentWords = 2 * (BM / 16) * kColumns * kMomentWords;
+
 // The tile of C that a block computes, a warpgroup for each 64 rows of it. Of its steps of k, 64 at a time, kStages lie
 // in shared memory. kBlocks: that a processor is to hold; a lone one does not wait for its products before it goes on
 // to the next stage.
@@ -27,8 +32,10 @@ struct WgmmaShape {
   static constexpr int kResultColumns = 64;
   static constexpr size_t kOperandBytes = kStages * kStage * sizeof(T);
   static constexpr size_t kResultBytes = kThreads / 32 * kResultWords<kResultColumns> * sizeof(float);
+  static constexpr size_t kMomentBytes = kTileMomentWords<BM, kResultColumns> * sizeof(float);
   static constexpr size_t kAlignment = 1024;  // of wgmma's operands
-  static constexpr size_t kSharedBytes = kAlignment + (kOperandBytes > kResultBytes ? kOperandBytes : kResultBytes);
+  static constexpr size_t kSharedBytes = kAlignment + kOperandBytes;
+  static_assert(kOperandBytes >= kResultBytes + kMomentBytes);
 };
 using Wgmma128x256 = WgmmaShape<128, 256, 4, 1>;
 using Wgmma128x128 = WgmmaShape<128, 128, 6, 1>;
@@ -93,15 +100,27 @@ __device__ __forceinline__ ProductTile product_tile(const ProductSizes& g, int64
   return t;
 }
 
-// Stores a warp's 16 rows of a tile of BN columns. `results`: kResultWords<kColumns> for each of the block's warps.
-template <int BN, int kColumns, class Rows>
-__device__ __forceinline__ void store_tile(const float (&acc)[BN / 2], float* results, int warp, const ProductSizes& g,
-                                           const ProductTile& at, const MmaSink<Rows>& sink) {
+// Stores a warp's 16 rows of a tile of BM x BN. `results`: kResultWords<kColumns> for each of its BM / 16 warps.
+// `moments`: kTileMomentWords; meet() is a barrier of all these warps. Without moments in the sink neither is used.
+template <int BM, int BN, int kColumns, class Rows, class Meet>
+__device__ __forceinline__ void store_tile(const float (&acc)[BN / 2], float* results, float* moments, int warp,
+                                           const ProductSizes& g, const ProductTile& at, const MmaSink<Rows>& sink,
+                                           const Meet& meet) {
 #pragma unroll
   for (int slice = 0; slice < BN / kColumns; ++slice) {
-    const WarpResults<kColumns, Rows> to(sink, results + warp * kResultWords<kColumns>, at.batch, at.part,
-                                         at.column + slice * kColumns, g.n);
+    const int64_t column = at.column + slice * kColumns;
+    float* const own = results + warp * kResultWords<kColumns>;
+    const WarpResults<kColumns, Rows> to(sink, own, at.batch, at.part, column, g.n);
     to.store(at.row + warp * 16, g.m, [&](int i) { return acc[slice * (kColumns / 2) + i]; });
+    if (sink.moments != nullptr) {
+      float* const shared = moments + slice % 2 * (kTileMomentWords<BM, kColumns> / 2);
+      WarpMoments<kColumns, Rows> of_slice(sink, own, at.batch, column, g.n);
+      of_slice.add(at.row + warp * 16, g.m, true);
+      of_slice.share(shared + warp * kColumns * kMomentWords);
+      meet();
+      merge_moments<BM, 16, kColumns>(shared, warp * 32 + static_cast<int>(threadIdx.x) % 32, 2 * BM, sink, at.row, g.m,
+                                      at.batch * sink.bias_step + column, g.n - column);
+    }
   }
 }
 
@@ -161,7 +180,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   ptx::cp_async_wait<0>();
   __syncthreads();
 
-  store_tile<BN, Shape::kResultColumns>(acc, reinterpret_cast<float*>(shared), warp, g, at, sink);
+  float* const results = reinterpret_cast<float*>(shared);
+  store_tile<BM, BN, Shape::kResultColumns>(acc, results, results + Shape::kResultBytes / sizeof(float), warp, g, at,
+                                            sink, [] { __syncthreads(); });
 #endif
 }
 

@@ -222,6 +222,18 @@ def conv2d_plan(
     arg8: bool,
     /,
 ) -> tuple[str, str, str, tuple[Any, ...], int]: ...
+def conv2d_statistics(
+    arg0: Any,
+    arg1: Any,
+    arg2: Any,
+    arg3: Any,
+    arg4: Any,
+    arg5: Any,
+    arg6: Any,
+    arg7: Any,
+    arg8: Any,
+    /,
+) -> tuple[Any, Any, Any]: ...
 def copy_bandwidth(arg0: Any, /) -> float: ...
 def count_binary(arg0: Tensor, arg1: Tensor, arg2: float, /) -> Tensor: ...
 def count_top_k(arg0: Tensor, arg1: Tensor, arg2: int, /) -> Tensor: ...

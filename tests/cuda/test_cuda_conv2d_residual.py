@@ -1,4 +1,4 @@
-"""Convolution with a residual: added in the kernel on tensor cores, by a pass of its own elsewhere."""
+"""Convolution with a residual: part of the kernel on tensor cores, a pass elsewhere."""
 
 import numpy as np
 import pytest
