@@ -9,6 +9,8 @@ from sixloop.nn import _epilogue, _scratch, _window
 from sixloop.nn.layer import Context, Footprint, Layer, ParameterSpec, Scratch, Window
 from sixloop.ops import Array
 
+# Of a group: with fewer the tensor cores are not used, see ops.conv2d_statistics.
+_FEWEST_FILTERS = 16
 ALGORITHMS = ("auto", "direct", "im2col", "winograd2x2", "winograd4x4", "implicit_gemm")
 
 
@@ -142,7 +144,21 @@ class Conv2D(Layer):
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
-        z = ops.conv2d(
+        z = self.convolve(ctx, x, activation=_epilogue.fused(self.activation, ctx))
+        if ctx.saving:
+            ctx.saved = x
+        return _epilogue.finish(self.activation, ctx, z)
+
+    @property
+    def has_epilogue(self) -> bool:
+        """Whether its kernel for tensor cores does more than an activation after the bias."""
+        return self.groups == 1 or self.filters // self.groups >= _FEWEST_FILTERS
+
+    def convolve(
+        self, ctx: Context, x: Array, *, activation: str | None, residual: Array | None = None
+    ) -> Array:
+        """Returns activation(x * weight + bias + residual)."""
+        return ops.conv2d(
             x,
             ctx.weight(self._parameters["weight"]),
             self._parameters.get("bias"),
@@ -150,13 +166,28 @@ class Conv2D(Layer):
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
-            activation=_epilogue.fused(self.activation, ctx),
+            activation=activation,
+            algorithm=self.algorithm,
+            precision=ctx.products(self.precision),
+            residual=residual,
+        )
+
+    def forward_with_statistics(self, ctx: Context, x: Array) -> tuple[Array, tuple[Array, Array]]:
+        """Returns the output without activation, and the mean and variance of its channels."""
+        if ctx.saving:
+            ctx.saved = x
+        z, mean, variance = ops.conv2d_statistics(
+            x,
+            ctx.weight(self._parameters["weight"]),
+            self._parameters.get("bias"),
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
             algorithm=self.algorithm,
             precision=ctx.products(self.precision),
         )
-        if ctx.saving:
-            ctx.saved = x
-        return _epilogue.finish(self.activation, ctx, z)
+        return z, (mean, variance)
 
     def backward(self, ctx: Context, dy: Array) -> tuple[Array | None, ...]:
         x, ctx.saved = ctx.saved, None

@@ -91,6 +91,8 @@ class Context:
         needs: for each input, whether backward must compute its gradient (set before backward).
         saved: whatever the layer keeps for backward.
         precision: "fp32", "tf32" or "bf16": see ``weight`` and ``products()``.
+        statistics: of a normalisation's input, mean and variance, where the layer before found
+            them; else None.
         epilogue: what the gradient of ``activation=`` follows from.
     """
 
@@ -106,6 +108,7 @@ class Context:
         "saved",
         "saving",
         "seed",
+        "statistics",
         "step",
     )
 
@@ -129,6 +132,7 @@ class Context:
         self._rounded = rounded or {}
         self.needs: tuple[bool, ...] = ()
         self.saved: Any = None
+        self.statistics: tuple[Tensor, Tensor] | None = None
         self.epilogue: Any = None
         self._gradients: dict[str, Tensor] = {}
         self._prefix = ""

@@ -15,7 +15,7 @@ from sixloop import Tensor, _checks, initializers, ops
 from sixloop._arrays import check_device, device_of, share_memory, to_device, to_numpy
 from sixloop._checks import Shape, show
 from sixloop._on_device import declares
-from sixloop.nn import _residual
+from sixloop.nn import _residual, _tensor_cores
 from sixloop.nn.layer import (
     Context,
     Layer,
@@ -48,6 +48,9 @@ class Step:
         inputs, output: slots of the arrays it reads and of the one it makes.
         normalization: of an addition, the call of a BatchNorm that runs as one with it, or None.
         is_joined: whether it is such a normalisation, which the addition runs.
+        finds_statistics: whether it is a convolution that computes those of the BatchNorm behind
+            it, in training on tensor cores.
+        addition: the call of an Add that this convolution runs, in inference on tensor cores.
         reads: slots of the arrays it needs when it runs: the inputs; of such an addition the other
             input and that of the normalisation, of which there are none then.
         release: slots that no later step of the forward pass reads.
@@ -57,7 +60,9 @@ class Step:
     """
 
     __slots__ = (
+        "addition",
         "before",
+        "finds_statistics",
         "inputs",
         "is_joined",
         "layer",
@@ -80,6 +85,8 @@ class Step:
         self.purpose = purpose
         self.normalization: Step | None = None
         self.is_joined = False
+        self.finds_statistics = False
+        self.addition: Step | None = None
         self.reads = inputs
         self.release: list[int] = []
         self.before: tuple[bool, ...] = ()
@@ -728,6 +735,7 @@ class Model:
         leads: set[int] = set()
         kept = set(self.output_slots)
         _residual.join(self.steps, kept)
+        _tensor_cores.plan(self.steps, kept)
         for step in self.steps:
             last_read.update((i, step) for i in (*step.inputs, *step.reads))
             step.before = tuple(i in leads for i in step.reads)
@@ -755,6 +763,10 @@ class Model:
         slots: list[Any] = [*arrays, *[None] * len(self.steps)]
         tape: list[Context | None] | None = [] if saving else None
         inputs: list[Any] = []
+        epilogues: _tensor_cores.Epilogues | None = None
+        if precision != "fp32":
+            heads = self._heads if linear else frozenset[int]()
+            epilogues = _tensor_cores.Epilogues(slots, heads, training=training)
         ctx = Context(seed=self.seed, step=step, precision=precision, rounded=self._rounded)
         # Where nothing is kept for backward one context serves all calls.
         own_contexts = saving or linear
@@ -769,7 +781,9 @@ class Model:
                     rounded=self._rounded,
                 )
             ctx.purpose = call.purpose
-            if not call.is_joined:
+            if epilogues is not None and epilogues.run(call, ctx):
+                pass
+            elif not call.is_joined:
                 inputs = [slots[i] for i in call.reads]
                 norm = call.normalization
                 if norm is None:

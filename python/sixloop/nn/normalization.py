@@ -97,12 +97,14 @@ class BatchNorm(Layer):
         p = self._parameters
         # An empty batch has no statistics; with the running ones it gives an empty result.
         of_batch = training and x.shape[0] > 0
+        given: tuple[Array | None, Array | None] = p["running_mean"], p["running_variance"]
+        if of_batch:
+            given, ctx.statistics = ctx.statistics or (None, None), None
         y, mean, variance, affine = ops.batch_norm(
             x,
             p["gamma"],
             p["beta"],
-            None if of_batch else p["running_mean"],
-            None if of_batch else p["running_variance"],
+            *given,
             epsilon=self.epsilon,
             activation=activation,
             return_affine=True,
