@@ -197,10 +197,31 @@ def test_the_steps_table_has_ratios_to_ours():
         {"name": "lenet5 b128 bf16", "library": "torch", "ms": 5.0},
         {"name": "vgg11 b256 bf16", "library": "sixloop", "failed": "out of memory"},
         {"name": "vgg11 b256 bf16", "library": "torch", "ms": 7.0},
+        {"name": "mlp b8 bf16", "library": "sixloop", "ms": 2.0},
+        {"name": "mlp b8 bf16", "library": "torch", "ms": 5.0, "target": 2.6},
+        {"name": "mlp b8 bf16", "library": "torch.compile", "ms": 1.8, "target": 0.85},
     ]
     lines = gpu_check.steps_table(rows).splitlines()
     assert lines[1].split() == ["lenet5", "b128", "bf16", "2.000", "2.50", "-"]
     assert lines[2].split() == ["vgg11", "b256", "bf16", "-", "-", "-"]
+    assert " ".join(lines[3].split()) == "mlp b8 bf16 2.000 2.50 below 0.90 ok"
+
+
+def test_the_means_are_geometric():
+    rows = [
+        {"name": "conv2d 1x1 bf16", "ratio": 0.5},
+        {"name": "conv2d 3x3 bf16", "ratio": 2.0},
+        {"name": "conv2d 3x3 fp32", "ratio": 0.7},
+        {"name": "conv2d 5x5 fp32", "failed": "out of memory"},
+    ]
+    lines = gpu_check.means_table(rows).splitlines()
+    assert lines[1].split() == ["conv2d", "bf16", "2", "1.00", "0.50"]
+    assert lines[2].split() == ["conv2d", "fp32", "1", "0.70", "0.70"]
+
+
+def test_the_last_part_has_what_is_left_and_may_be_killed():
+    assert gpu_check.PARTS[-1].name == "compiled"
+    assert gpu_check.failures({"compiled": {"rows": [], "ended": "killed after 90 s"}}) == []
 
 
 # ---------------------------------------------------------------------------------------- cases
@@ -243,9 +264,11 @@ def test_torch_computes_the_same(family, rng):
         if case.precision != "fp32":
             continue
         arrays = case.arrays(rng)
-        ours = case.ours(*arrays)
+        copies = [torch.from_numpy(array.copy()) for array in arrays]
+        theirs = case.theirs(torch, *case.theirs_ready(torch, case.for_torch(torch, copies)))
+        theirs = theirs.detach()
+        ours = case.ours(*case.ready(arrays))
         ours = ours[0] if isinstance(ours, tuple) else ours
-        theirs = case.theirs(torch, *case.for_torch(torch, list(map(torch.from_numpy, arrays))))
         if theirs.ndim == 4:
             is_filters = "grad_weight" in case.name
             theirs = theirs.permute((2, 3, 1, 0) if is_filters else (0, 2, 3, 1))
@@ -256,4 +279,4 @@ def test_torch_computes_the_same(family, rng):
 def test_torch_trains_the_same_network(precision, monkeypatch):
     torch = pytest.importorskip("torch")
     monkeypatch.syspath_prepend(BENCH)
-    assert parts.torch_step(torch, False, "lenet5", {}, 4, precision, 2, device="cpu") > 0
+    assert parts.torch_step(torch, False, "lenet5", {}, 4, precision, device="cpu") > 0

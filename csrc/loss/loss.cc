@@ -28,7 +28,7 @@ void check_scores(const char* op, const Tensor& scores, const Tensor& labels) {
 }
 
 void check_elements(const char* op, const Tensor& output, const Tensor& target) {
-  check_same_dtype(op, "output", output, "target", target);
+  check_dtype(op, "target", target, output.dtype() == DType::bfloat16 ? DType::float32 : output.dtype());
   if (output.size() != target.size()) {
     value_error("[", op, "] expected a target for each element; got output ", output.shape(), ", target ",
                 target.shape());
@@ -37,7 +37,7 @@ void check_elements(const char* op, const Tensor& output, const Tensor& target) 
 
 void check_batch(const char* op, const Tensor& output) {
   check_on_cuda(op, "output", output);
-  check_floating(op, "output", output);
+  check_floating_or_bfloat16(op, "output", output);
   if (output.size() == 0) value_error("[", op, "] expected a batch that is not empty; got output ", output.shape());
 }
 

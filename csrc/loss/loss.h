@@ -1,5 +1,6 @@
 // Losses, counts and penalties of a training step that stay in the GPU's memory, and the record that they end in: what
-// the host reads when it wants to know, and not after each batch. For tensors on the GPU alone.
+// the host reads when it wants to know, and not after each batch. For tensors on the GPU alone; outputs may be
+// bfloat16, whose terms are float32's and whose gradient is rounded once.
 #pragma once
 
 #include <vector>
@@ -20,9 +21,10 @@ enum class Terms { squared_error, binary_cross_entropy, hinge };
 struct LossOnDevice {
   Tensor sum;  // float64 [1]
   double divisor;
-  Tensor gradient;
+  Tensor gradient;  // of the output's dtype
 };
-// target: of the output's dtype and size; for the hinge int64 class indices of output's [..., classes]. Not empty.
+// target: of the output's dtype (float32 for bfloat16) and size; for the hinge int64 class indices of output's [...,
+// classes]. Not empty.
 LossOnDevice loss_on_device(Terms terms, const Tensor& output, const Tensor& target, double margin);
 // logits [N, classes], labels int64 [N], N > 0. An index out of range makes the sum infinite.
 LossOnDevice cross_entropy_on_device(const Tensor& logits, const Tensor& labels);

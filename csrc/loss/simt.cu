@@ -23,58 +23,62 @@ __device__ __forceinline__ double fold_lanes(double value, double* shared) {
 
 // A loss is a struct of one operator: writes the gradient of element i and returns its term.
 
-template <class T>
+template <class T, class C = Computed<T>>
 struct SquaredError {
-  const T *output, *target;
+  const T* output;
+  const C* target;
   T* gradient;
-  T elements;
+  C elements;
   __device__ double operator()(int64_t i) const {
-    const T difference = output[i] - target[i];
-    gradient[i] = difference * T{2} / elements;
+    const C difference = static_cast<C>(output[i]) - target[i];
+    gradient[i] = static_cast<T>(difference * C{2} / elements);
     return static_cast<double>(difference) * static_cast<double>(difference);
   }
 };
 
-template <class T>
+template <class T, class C = Computed<T>>
 struct BinaryCrossEntropy {
   using V = Lane<T>;
-  const T *output, *target;
+  const T* output;
+  const C* target;
   T* gradient;
-  T elements;
+  C elements;
   __device__ double operator()(int64_t i) const {
-    const T z = output[i], y = target[i];
-    const T positive = z < T{0} ? T{0} : z;
-    const T tail = softplus(V::neg(V::abs(V{z}))).v;
-    gradient[i] = (sigmoid(V{z}).v - y) / elements;
+    const C z = static_cast<C>(output[i]), y = target[i];
+    const C positive = z < C{0} ? C{0} : z;
+    const C tail = softplus(V::neg(V::abs(V{z}))).v;
+    gradient[i] = static_cast<T>((sigmoid(V{z}).v - y) / elements);
     return static_cast<double>((positive - z * y) + tail);
   }
 };
 
-template <class T>
+template <class T, class C = Computed<T>>
 struct Hinge {
   const T* output;
   const int64_t* labels;
   T* gradient;
-  T margin, rows;
+  C margin, rows;
   int64_t classes;
   // Written so that a NaN stays one, as in NumPy's maximum.
-  __device__ static T clipped(T x) { return x < T{0} ? T{0} : x; }
+  __device__ static C clipped(C x) { return x < C{0} ? C{0} : x; }
   __device__ double operator()(int64_t i) const {
     const int64_t row = i / classes, own = labels[row];
     if (own < 0 || own >= classes) {  // never from the Trainer, which has looked
-      gradient[i] = 0;
+      gradient[i] = static_cast<T>(C{0});
       return MathConstants<double>::kInfinity;
     }
     const T* scores = output + row * classes;
-    const T right = scores[own];
+    const C right = static_cast<C>(scores[own]);
     if (i - row * classes != own) {
-      const T distance = clipped(output[i] - right + margin);
-      gradient[i] = (distance > T{0} ? T{1} : T{0}) / rows;
+      const C distance = clipped(static_cast<C>(output[i]) - right + margin);
+      gradient[i] = static_cast<T>((distance > C{0} ? C{1} : C{0}) / rows);
       return static_cast<double>(distance);
     }
     int64_t wrong = 0;
-    for (int64_t c = 0; c < classes; ++c) wrong += c != own && scores[c] - right + margin > T{0};
-    gradient[i] = -static_cast<T>(wrong) / rows;
+    for (int64_t c = 0; c < classes; ++c) {
+      wrong += c != own && static_cast<C>(scores[c]) - right + margin > C{0};
+    }
+    gradient[i] = static_cast<T>(-static_cast<C>(wrong) / rows);
     return 0;
   }
 };
@@ -126,6 +130,7 @@ __device__ __forceinline__ int64_t sum_of_block(int64_t value, int64_t* shared) 
 template <class T>
 __global__ void __launch_bounds__(kCountThreads)
     top_k_kernel(const T* scores, const int64_t* labels, int64_t rows, int64_t classes, int64_t k, int64_t* counts) {
+  using C = Computed<T>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t row = blockIdx.x * kRowsOfBlock + threadIdx.x / 32;
   int64_t ahead = 0, right_is_number = 0;
@@ -133,14 +138,15 @@ __global__ void __launch_bounds__(kCountThreads)
     const T* x = scores + row * classes;
     const int64_t own = labels[row];
     const bool known = own >= 0 && own < classes;
-    const T right = known ? x[own] : T{0};
+    const C right = known ? static_cast<C>(x[own]) : C{0};
     right_is_number = known && right == right;
     for (int64_t c = lane; c < classes; c += 32) {
+      const C score = static_cast<C>(x[c]);
       if (right_is_number == 0 && k == 0) {
         // NumPy's argmax finds the first NaN.
-        ahead += x[c] != x[c] && c < own;
+        ahead += score != score && c < own;
       } else {
-        ahead += !(x[c] <= right) || (x[c] == right && c < own);
+        ahead += !(score <= right) || (score == right && c < own);
       }
     }
     if (!known) ahead += classes;
@@ -154,14 +160,14 @@ __global__ void __launch_bounds__(kCountThreads)
   if (threadIdx.x == 0) counts[blockIdx.x] = sum;
 }
 
-template <class T>
+template <class T, class C = Computed<T>>
 __global__ void __launch_bounds__(kCountThreads)
-    binary_kernel(const T* output, const T* target, int64_t n, T edge, int64_t* counts) {
+    binary_kernel(const T* output, const C* target, int64_t n, C edge, int64_t* counts) {
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * kElementsOfBlock;
   int64_t found = 0;
   for (int64_t i = begin + threadIdx.x; i < n && i < begin + kElementsOfBlock; i += kCountThreads) {
-    const T value = output[i];
-    found += (value > edge) == (target[i] > T{0.5}) && value == value;
+    const C value = static_cast<C>(output[i]);
+    found += (value > edge) == (target[i] > C{0.5}) && value == value;
   }
   const int64_t sum = sum_of_block(found, shared_memory<int64_t>());
   if (threadIdx.x == 0) counts[blockIdx.x] = sum;
@@ -304,17 +310,18 @@ void loss_terms(Terms terms, const Tensor& output, const Tensor& target, double 
     SIXLOOP_LAUNCH(terms_kernel<std::decay_t<decltype(loss)>>, blocks, kThreads, kThreads * sizeof(double),
                    current_stream(), loss, n, parts.data<double>());
   };
-  dispatch_floating(output.dtype(), [&](auto t) {
+  dispatch_stored(output.dtype(), [&](auto t) {
     using T = decltype(t);
+    using C = Computed<T>;
     const T* const z = output.data<T>();
     T* const dz = gradient.data<T>();
     switch (terms) {
       case Terms::squared_error:
-        return run(SquaredError<T>{z, target.data<T>(), dz, static_cast<T>(n)});
+        return run(SquaredError<T>{z, target.data<C>(), dz, static_cast<C>(n)});
       case Terms::binary_cross_entropy:
-        return run(BinaryCrossEntropy<T>{z, target.data<T>(), dz, static_cast<T>(n)});
+        return run(BinaryCrossEntropy<T>{z, target.data<C>(), dz, static_cast<C>(n)});
       case Terms::hinge:
-        return run(Hinge<T>{z, target.data<int64_t>(), dz, static_cast<T>(margin), static_cast<T>(target.size()),
+        return run(Hinge<T>{z, target.data<int64_t>(), dz, static_cast<C>(margin), static_cast<C>(target.size()),
                             n / target.size()});
     }
   });
@@ -326,7 +333,7 @@ void add_in_order(const Tensor& parts, const Tensor& sum) {
 }
 
 void count_top_k(const Tensor& scores, const Tensor& labels, int64_t k, const Tensor& counts) {
-  dispatch_floating(scores.dtype(), [&](auto t) {
+  dispatch_stored(scores.dtype(), [&](auto t) {
     using T = decltype(t);
     SIXLOOP_LAUNCH(top_k_kernel<T>, static_cast<unsigned>(counts.size()), kCountThreads, kRowsOfBlock * sizeof(int64_t),
                    current_stream(), scores.data<T>(), labels.data<int64_t>(), labels.size(),
@@ -335,11 +342,12 @@ void count_top_k(const Tensor& scores, const Tensor& labels, int64_t k, const Te
 }
 
 void count_binary(const Tensor& output, const Tensor& target, double edge, const Tensor& counts) {
-  dispatch_floating(output.dtype(), [&](auto t) {
+  dispatch_stored(output.dtype(), [&](auto t) {
     using T = decltype(t);
+    using C = Computed<T>;
     SIXLOOP_LAUNCH(binary_kernel<T>, static_cast<unsigned>(counts.size()), kCountThreads,
-                   kRowsOfBlock * sizeof(int64_t), current_stream(), output.data<T>(), target.data<T>(), output.size(),
-                   static_cast<T>(edge), counts.data<int64_t>());
+                   kRowsOfBlock * sizeof(int64_t), current_stream(), output.data<T>(), target.data<C>(), output.size(),
+                   static_cast<C>(edge), counts.data<int64_t>());
   });
 }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import operator
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 READ_EVERY = 32
 """Batches after which the record is read: at most so many run in vain after a loss that is NaN."""
+
+READ_BYTES = 64 << 20
+"""Bytes of predictions that wait on the GPU to be read together."""
 
 MOST_GRAPHS = 8
 """Graphs that are kept, each with its own memory; the one not used for longest makes room."""
@@ -56,6 +59,24 @@ def why_no_graph(model: Model) -> str:
                 f"the layer {model.layer_name(layer)!r} ({type(layer).__name__}) waits for the GPU"
             )
     return ""
+
+
+def outputs_of(model: Model, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Yield the first output for each batch, of a model on the GPU.
+
+    Batches go there while the kernels of those before run, and nobody waits for an output before
+    there are READ_BYTES of them.
+    """
+    staging = _on_device.CudaStaging()
+    waiting: list[Tensor] = []
+    for batch in batches:
+        outputs = model(*staging.upload(batch))
+        model._call = None  # the input's memory is another batch's soon
+        waiting.append(outputs[0] if isinstance(outputs, list) else outputs)
+        if sum(output.nbytes for output in waiting) >= READ_BYTES:
+            yield from (output.numpy() for output in waiting)
+            waiting.clear()
+    yield from (output.numpy() for output in waiting)
 
 
 class Failure(Exception):

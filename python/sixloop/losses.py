@@ -55,7 +55,8 @@ class Loss:
     """Last activations whose output this loss would misread."""
 
     on_device: ClassVar[bool] = False
-    """Whether `_evaluate` takes an output on the GPU. Otherwise it is given a copy on the CPU."""
+    """Whether `_evaluate` takes an output on the GPU. Otherwise `sum_on_gpu` does, and where a
+    class has none, `_evaluate` is given a copy on the CPU."""
 
     is_recordable: ClassVar[bool] = False
     """Whether there are `target_on_gpu` and `sum_on_gpu`; what a class inherits does not count."""
@@ -71,8 +72,16 @@ class Loss:
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
             if device == "cpu" or self.on_device:
                 return self._evaluate(output, target)
+            if output.size and _on_device.declares(self, "is_recordable"):
+                return self._evaluate_there(output, target)
             loss, gradient = self._evaluate(to_numpy(output), target)
         return loss, to_device(gradient, device)
+
+    def _evaluate_there(self, output: Tensor, target: NDArray[Any]) -> tuple[float, Tensor]:
+        dtype = "float32" if output.dtype == "bfloat16" else output.dtype
+        values = self.target_on_gpu(tuple(output.shape), target, dtype)
+        total, divisor, gradient = self.sum_on_gpu(output, to_device(values, "cuda"))
+        return float(total.item()) / divisor, gradient
 
     def check(self, output_shape: tuple[int, ...], target: NDArray[Any]) -> None:
         """Raise ValueError or TypeError unless `target` fits an output of `output_shape`.

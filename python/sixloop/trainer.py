@@ -576,10 +576,11 @@ class Trainer:
             x = ArrayDataset(x, np.zeros(len(x), np.int64), dtype=dtype)
         if len(x) == 0:
             return np.empty((0, *self.model.output_shapes[0]), dtype)
-        outputs = [
-            np.asarray(_first(self.model(np.asarray(batch, dtype))))
-            for batch, _ in x.batches(batch_size)
-        ]
+        batches = (np.asarray(batch, dtype) for batch, _ in x.batches(batch_size))
+        if self.model.device == "cpu":
+            outputs = [np.asarray(_first(self.model(batch))) for batch in batches]
+        else:
+            outputs = list(_device_training.outputs_of(self.model, batches))
         return outputs[0].copy() if len(outputs) == 1 else np.concatenate(outputs)
 
     def save(self, path: str | os.PathLike[str]) -> None:

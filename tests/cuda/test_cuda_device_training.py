@@ -7,7 +7,7 @@ import pytest
 
 import sixloop
 from comparators import assert_same_bits
-from on_cuda import DTYPES
+from on_cuda import DTYPES, assert_rounded, rounded, to_bfloat16
 from sixloop import Trainer, _device_training, _on_device, data, losses, metrics, nn, optim
 from sixloop.callbacks import Callback
 from sixloop.nn import Input, Model
@@ -46,6 +46,18 @@ def test_losses_that_stay_there(rng, name, shape, dtype):
     total, divisor, gradient_there = loss.sum_on_gpu(there(output), there(target))
     assert float(total.numpy()[0]) / divisor == expected
     assert_same_bits(gradient_there.numpy(), gradient)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_bfloat16(rng, name, shape):
+    """The terms are those of float32, the gradient is rounded once."""
+    loss, targets = LOSSES[name]
+    output, target = rounded(3 * rng.normal(size=shape).astype("float32")), targets(rng, shape)
+    expected, gradient = loss(output, target)
+    got, gradient_there = loss(to_bfloat16(output), target)
+    assert got == expected
+    assert_rounded(gradient_there, gradient)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -113,9 +125,14 @@ def test_counts(rng, metric, logits, dtype):
             binary = isinstance(metric, metrics.BinaryAccuracy)
             target = np.round(rng.uniform(size=shape), 1) if binary else labels_of(rng, shape)
             right, number = metric.count(output, target, logits=logits)
+            truth = target
             target = metric.target_on_gpu(shape, target, dtype)
             counts = metric.count_on_gpu(there(output), there(target), logits=logits)
             assert counts.numpy().sum() == right
+            if dtype == "float32":
+                right, _ = metric.count(rounded(output), truth, logits=logits)
+                counts = metric.count_on_gpu(to_bfloat16(output), there(target), logits=logits)
+                assert counts.numpy().sum() == right
             assert metric.total(shape) == number
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import sixloop
 from comparators import assert_same_bits
-from sixloop import Trainer, losses, nn, optim
+from sixloop import Trainer, _device_training, losses, nn, optim
 from sixloop.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from sixloop.nn import Input, Model
 
@@ -191,6 +191,23 @@ def test_a_training_run_has_the_bits_of_the_cpu(optimizer, l2):
     prediction = there.predict(x)
     assert isinstance(prediction, np.ndarray)
     assert_same_bits(prediction, here.predict(x))
+
+
+@pytest.mark.parametrize("read_bytes", [1, 200, 1 << 20])
+def test_predictions_are_read_together(rng, monkeypatch, read_bytes):
+    """Batches share two places in memory and outputs are read late: none takes another's."""
+    monkeypatch.setattr(_device_training, "READ_BYTES", read_bytes)
+    here, there = (
+        Trainer(small(), loss="mean_squared_error", device=device, seed=4)
+        for device in ("cpu", "cuda")
+    )
+    x, _ = data(rng)
+    for batch_size in (1, 5, 22, 99):
+        got = there.predict(x, batch_size=batch_size)
+        assert isinstance(got, np.ndarray)
+        assert_same_bits(got, here.predict(x, batch_size=batch_size))
+    assert there.predict(x[:0]).shape == here.predict(x[:0]).shape
+    got[...] = 0  # the caller's own
 
 
 def test_auto_is_the_gpu():
