@@ -460,6 +460,14 @@ struct Memory {
 
   bool contains(const void* p) const { return p >= base && p < base + bytes && base != nullptr; }
 
+  // Pages that were touched cost time whenever the memory is opened and closed again.
+  static void give_back(char* p, size_t n) {
+    constexpr size_t kWorthIt = size_t{1} << 20;
+    const auto begin = (reinterpret_cast<uintptr_t>(p) + kPage - 1) / kPage * kPage;
+    const auto end = (reinterpret_cast<uintptr_t>(p) + n) / kPage * kPage;
+    if (n >= kWorthIt) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  }
+
   // First fit.
   char* allocate(size_t n) {
     prepare();
@@ -480,6 +488,7 @@ struct Memory {
     const auto found = live.find(p);
     if (found == live.end()) simt::broken("memory is freed that is not allocated");
     poison(p, found->second);
+    give_back(p, found->second);
     used -= found->second;
     live.erase(found);
   }
