@@ -116,6 +116,7 @@ WINOGRADS = [
     Conv("more products than a core's cache holds", (2, 8, 9, 300), (3, 3), 310, padding=1),
     Conv("K beyond one block", (1, 4, 5, 1030), (3, 3), 7, padding=1),
     Conv("few tiles, many filters", (2, 7, 5, 130), (3, 3), 262, padding=1),
+    Conv("tiles in parts", (2, 31, 38, 17), (3, 3), 22, padding=1),
     Conv("parts of tiles alone, many filters", (2, 3, 2, 130), (3, 3), 262, padding=1),
     Conv("few tiles, many filters of many channels", (1, 5, 7, 500), (3, 3), 259, padding=(1, 0)),
 ]

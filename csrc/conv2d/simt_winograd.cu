@@ -157,8 +157,7 @@ Squares input_squares(const Conv2dParams& p, const WinogradTiling& tiling) {
 }
 Squares output_squares(const Conv2dParams& p, const WinogradTiling& tiling) { return {p.oh, p.ow, p.o, 0, 0, tiling}; }
 
-// The weight gradient's terms are summed over so many tiles at a time, as in winograd.cc.
-constexpr int kRunTiles = 64;
+constexpr int kRunTiles = WinogradTiling::kRunTiles;
 
 // Tiles whose products go through the second-level cache together: a multiple of kRunTiles, or all of them.
 template <class T>
@@ -240,28 +239,33 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
   const Squares inputs = input_squares(p, tiling), outputs = output_squares(p, tiling);
   const Scratch<T> v(tiling.products * block * p.c), d(tiling.products * block * p.o);
   const int64_t size = p.c * p.o;
-  const Scratch<T> sums(tiling.products * size);
+  const int64_t parts = tiling.grad_weight_parts(p.c, p.o);
+  const Scratch<T> sums(parts * tiling.products * size);
   with_transforms<T>(p, side, [&](auto function) {
     using F = decltype(function);
     constexpr int kFilter = F::kFilter, kTile = F::kTile, kReach = kTile + kFilter - 1;
-    for (int64_t first = 0; first < tiling.count; first += block) {
-      const int64_t count = std::min(block, tiling.count - first);
-      SIXLOOP_LAUNCH((gather_kernel<T, kTile, kReach, kReach, F::input, EdgeLine::input>), blocks_for(count * p.c),
-                     kThreads, 0, current_stream(), x, inputs, first, count, v.get());
-      SIXLOOP_LAUNCH((gather_kernel<T, kTile, kTile, kReach, F::grad_output, EdgeLine::grad_output>),
-                     blocks_for(count * p.o), kThreads, 0, current_stream(), dy, outputs, first, count, d.get());
-      const auto left = matrix<false>(static_cast<const T*>(v.get()), p.c, p.c, count * p.c);
-      const auto right = matrix<false>(static_cast<const T*>(d.get()), p.o, p.o, count * p.o);
-      auto sink = product_sink(sums.get(), p.c, p.o);
-      sink.adds = first > 0;
-      const ProductSizes g{p.c, p.o, count, tiling.products};
-      constexpr int kResident = sizeof(T) == 4 ? 384 : 256;  // there are two sets of accumulators
-      if (product_blocks(g, 64, 64) >= kEnoughBlocks && p.c >= 64 && p.o >= 64) {
-        launch_product<Tile<T, 64, 64, 16, 1, 1, kResident>, kRunTiles>(g, left, right, sink);
-      } else {
-        launch_product<Tile<T, 32, 32, 8, 1, 1, kResident>, kRunTiles>(g, left, right, sink);
+    for (int64_t part = 0; part < parts; ++part) {
+      const TileRange tiles = tiling.grad_weight_part(part, parts);
+      for (int64_t first = tiles.begin; first < tiles.end; first += block) {
+        const int64_t count = std::min(block, tiles.end - first);
+        SIXLOOP_LAUNCH((gather_kernel<T, kTile, kReach, kReach, F::input, EdgeLine::input>), blocks_for(count * p.c),
+                       kThreads, 0, current_stream(), x, inputs, first, count, v.get());
+        SIXLOOP_LAUNCH((gather_kernel<T, kTile, kTile, kReach, F::grad_output, EdgeLine::grad_output>),
+                       blocks_for(count * p.o), kThreads, 0, current_stream(), dy, outputs, first, count, d.get());
+        const auto left = matrix<false>(static_cast<const T*>(v.get()), p.c, p.c, count * p.c);
+        const auto right = matrix<false>(static_cast<const T*>(d.get()), p.o, p.o, count * p.o);
+        auto sink = product_sink(sums.get() + part * tiling.products * size, p.c, p.o);
+        sink.adds = first > tiles.begin;
+        const ProductSizes g{p.c, p.o, count, tiling.products};
+        constexpr int kResident = sizeof(T) == 4 ? 384 : 256;  // there are two sets of accumulators
+        if (product_blocks(g, 64, 64) >= kEnoughBlocks && p.c >= 64 && p.o >= 64) {
+          launch_product<Tile<T, 64, 64, 16, 1, 1, kResident>, kRunTiles>(g, left, right, sink);
+        } else {
+          launch_product<Tile<T, 32, 32, 8, 1, 1, kResident>, kRunTiles>(g, left, right, sink);
+        }
       }
     }
+    if (parts > 1) add_parts(static_cast<const T*>(sums.get()), parts, tiling.products * size, sums.get());
     SIXLOOP_LAUNCH((filter_kernel<T, kReach, kFilter, F::grad_filter>), blocks_for(size), kThreads, 0, current_stream(),
                    static_cast<const T*>(sums.get()), size, 0, 1, size, size, dw);
   });

@@ -251,10 +251,11 @@ bool forward_has_few_tiles(const WinogradTiling& tiling, int64_t outputs, int64_
 }
 
 // The cut of forward_by_panels(): the transformed filters and the sums of a task each fill a third of its second-level
-// cache at most.
+// cache at most. With wider tasks fewer channels fit, whose sums are added more often: four panels of AVX2 instead of two
+// are 4 to 10% slower (7x7 and 14x14, 512 channels).
 template <class T>
 struct PanelsCut {
-  static constexpr int64_t kMostColumns = 64;
+  static constexpr int64_t kMostPanels = 2;
   static constexpr int64_t kLeastChannels = 16;
 
   int64_t columns;   // outputs of a task, whole panels
@@ -263,7 +264,7 @@ struct PanelsCut {
 
   PanelsCut(int64_t nr, const Conv2dParams& p, const WinogradTiling& tiling) {
     const int64_t most = l2_bytes() / 3 / tiling.products / static_cast<int64_t>(sizeof(T));
-    columns = std::max(nr, std::min({kMostColumns, p.o / kLeastPanels, most / tiling.count}) / nr * nr);
+    columns = std::max(nr, std::min({kMostPanels * nr, p.o / kLeastPanels, most / tiling.count}) / nr * nr);
     const int64_t blocks = ceil_div(p.c, std::max(kLeastChannels, most / columns));
     channels = ceil_div(p.c, blocks);
     step = padded<T>(channels * columns);
@@ -350,29 +351,36 @@ struct ForwardCut {
   }
 };
 
-// The terms of the weight gradient are summed over so many tiles at a time, and these sums added in order: one sum over
-// the 1,568 tiles of eight images of 28x28 has four times the error.
-constexpr int64_t kRunTiles = 64;
-
-// The cut of the weight gradient: with few tiles into panels of outputs, else into blocks of tiles.
+// The cut of the weight gradient: with few tiles into panels of outputs; with few channels into parts of the tiles,
+// each with sums of its own that stay in the second-level cache; else into blocks of tiles between whose passes the
+// threads meet.
 template <class T>
 struct GradWeightCut {
   bool panels;
+  int64_t parts;      // not 1: the tiles are cut into so many
   int64_t block;      // tiles, all or a multiple of kRunTiles
   int64_t step;       // elements of one product's sums
   int64_t sums_size;  // of a panel, or of all outputs
 
   GradWeightCut(const Conv2dParams& p, const WinogradTiling& tiling, int64_t nr)
       : panels(few_tiles(tiling.count, nr * 3 / 2 - 1, p.o, nr)),
+        parts(tiling.grad_weight_parts(p.c, p.o)),
         block(tiling.count),
         step(padded<T>(p.c * (panels ? nr : p.o))),
         sums_size(tiling.products * step) {
     if (panels) return;
+    if (parts > 1) {
+      block = kRunTiles;
+      return;
+    }
     const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
     const int64_t most = std::max(kRunTiles, kBlockBytes / tile_bytes);
     const int64_t even = ceil_div(tiling.count, ceil_div(tiling.count, most));
     block = std::min(tiling.count, ceil_div(even, kRunTiles) * kRunTiles);
   }
+
+ private:
+  static constexpr int64_t kRunTiles = WinogradTiling::kRunTiles;
 };
 
 // The input gradient as a convolution of dy: with the filters turned by 180 degrees and the channels exchanged.
@@ -603,11 +611,13 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
         });
   };
   // Columns [j, j + columns) of one product's sum over those of tiles [begin, begin + rows) that need it, to rows of
-  // sums that lie ld apart. The sums of 64 tiles begin at multiples of 64, wherever a product's tiles do.
-  const auto multiply = [&](int64_t k, int64_t begin, int64_t rows, Products<T>& v, Products<T>& d, int64_t j,
-                            int64_t columns, T* sums, int64_t ld) {
-    const TileRange range = tiling.tiles_of(k);
-    if (range.begin == range.end && begin == 0) {
+  // sums that lie ld apart and begin with the first of `all` tiles. The sums of 64 tiles begin at multiples of 64,
+  // wherever a product's tiles do.
+  const auto multiply = [&](int64_t k, const TileRange& all, int64_t begin, int64_t rows, Products<T>& v,
+                            Products<T>& d, int64_t j, int64_t columns, T* sums, int64_t ld) {
+    const TileRange live = tiling.tiles_of(k);
+    const TileRange range{std::max(live.begin, all.begin), std::min(live.end, all.end)};
+    if (range.begin >= range.end && begin == all.begin) {
       for (int64_t i = 0; i < p.c; ++i) std::fill(sums + i * ld, sums + i * ld + columns, T{0});
     }
     const int64_t end = std::min(range.end - begin, rows);
@@ -617,7 +627,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
       T* c[TileRunner<T>::kMaxMr];
       for (int64_t i = 0; i < mr; ++i) c[i] = first + i < p.c ? sums + (first + i) * ld : edge;
       for (int64_t t = std::max<int64_t>(range.begin - begin, 0), next; t < end; t = next) {
-        next = std::min(end, (t / kRunTiles + 1) * kRunTiles);
+        next = std::min(end, (t / tiling.kRunTiles + 1) * tiling.kRunTiles);
         for (int64_t i = 0; i < mr; ++i) a[i] = v.row(k, t) + std::min(first + i, p.c - 1);
         kernel({1, next - t, a, 0, v.ld, d.row(k, t) + j, d.ld, columns,
                 begin + t == range.begin ? Accumulation::none : Accumulation::add, c});
@@ -633,6 +643,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
 
   const GradWeightCut<T> cut(p, tiling, nr);
   const int64_t step = cut.step;
+  const TileRange all{0, tiling.count};
   if (cut.panels) {
     Products<T> v(tiling, tiling.count, p.c), d(tiling, tiling.count, p.o);
     for_tiles(tiling.count, [&](int64_t t, int64_t count) { read(t, count, t, v, d); });
@@ -641,13 +652,41 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
       const int64_t columns = std::min(nr, p.o - j);
       Buffer<T> sums(cut.sums_size);
       for (int64_t k = 0; k < tiling.products; ++k) {
-        multiply(k, 0, tiling.count, v, d, j, columns, sums.get() + k * step, nr);
+        multiply(k, all, 0, tiling.count, v, d, j, columns, sums.get() + k * step, nr);
       }
       for (int64_t i = 0; i < p.c; ++i) finish(i, j, columns, sums.get() + i * nr, step);
     });
     return;
   }
   const int64_t block = cut.block;
+  if (cut.parts > 1) {
+    Buffer<T> sums(cut.parts * cut.sums_size);
+    parallel_for(cut.parts, [&](int64_t part) {
+      const TileRange tiles = tiling.grad_weight_part(part, cut.parts);
+      Products<T> v(tiling, block, p.c), d(tiling, block, p.o);
+      T* const part_sums = sums.get() + part * cut.sums_size;
+      for (int64_t begin = tiles.begin; begin < tiles.end; begin += block) {
+        const int64_t rows = std::min(block, tiles.end - begin);
+        read(begin, rows, 0, v, d);
+        for (int64_t k = 0; k < tiling.products; ++k) {
+          for (int64_t j = 0; j < p.o; j += nr) {
+            multiply(k, tiles, begin, rows, v, d, j, std::min(nr, p.o - j), part_sums + k * step + j, p.o);
+          }
+        }
+      }
+    });
+    parallel_ranges(p.c, std::max<int64_t>(1, 1024 / p.o), [&](int64_t begin, int64_t end) {
+      for (int64_t k = 0; k < tiling.products; ++k) {
+        T* const sum = sums.get() + k * step;
+        for (int64_t part = 1; part < cut.parts; ++part) {
+          const T* const next = sum + part * cut.sums_size;
+          for (int64_t i = begin * p.o; i < end * p.o; ++i) sum[i] += next[i];
+        }
+      }
+      for (int64_t i = begin; i < end; ++i) finish(i, 0, p.o, sums.get() + i * p.o, step);
+    });
+    return;
+  }
   Buffer<T> sums(cut.sums_size);
   Products<T> v(tiling, block, p.c), d(tiling, block, p.o);
   for (int64_t begin = 0; begin < tiling.count; begin += block) {
@@ -655,7 +694,7 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
     for_tiles(rows, [&](int64_t t, int64_t count) { read(begin + t, count, t, v, d); });
     parallel_for(tiling.products, [&](int64_t k) {
       for (int64_t j = 0; j < p.o; j += nr) {
-        multiply(k, begin, rows, v, d, j, std::min(nr, p.o - j), sums.get() + k * step + j, p.o);
+        multiply(k, all, begin, rows, v, d, j, std::min(nr, p.o - j), sums.get() + k * step + j, p.o);
       }
     });
   }
@@ -677,9 +716,13 @@ int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
   const WinogradTiling tiling(p, side);
   const int64_t nr = select_tile<GemmColumns, T>(p.c, p.o).facts.nr;
   const GradWeightCut<T> cut(p, tiling, nr);
+  const int64_t zeros = buffer_bytes<T>(p.c) + buffer_bytes<T>(p.o);
+  const int64_t products = Products<T>::scratch(tiling, cut.block, p.c) + Products<T>::scratch(tiling, cut.block, p.o);
+  if (cut.parts > 1) {
+    return zeros + task_bytes(cut.parts, products) + buffer_bytes<T>(cut.parts * cut.sums_size);
+  }
   const int64_t sums = buffer_bytes<T>(cut.sums_size);
-  return buffer_bytes<T>(p.c) + buffer_bytes<T>(p.o) + Products<T>::scratch(tiling, cut.block, p.c) +
-         Products<T>::scratch(tiling, cut.block, p.o) + (cut.panels ? task_bytes(ceil_div(p.o, nr), sums) : sums);
+  return zeros + products + (cut.panels ? task_bytes(ceil_div(p.o, nr), sums) : sums);
 }
 
 #define SIXLOOP_INSTANTIATE(T)                                                                              \

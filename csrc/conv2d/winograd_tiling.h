@@ -2,6 +2,8 @@
 // part of the weight gradient's arithmetic.
 #pragma once
 
+#include <algorithm>
+
 #include "base/simd/host_device.h"
 #include "conv2d/conv2d.h"
 
@@ -24,6 +26,10 @@ struct WinogradPlace {
 // cut short.
 class WinogradTiling {
  public:
+  // The weight gradient's terms are summed over so many tiles at a time, and these sums added in order: one sum over
+  // the 1,568 tiles of eight images of 28x28 has four times the error.
+  static constexpr int64_t kRunTiles = 64;
+
   int64_t side;
   int64_t filter;    // rows and columns of the filter
   int64_t products;  // matrices to multiply
@@ -64,8 +70,21 @@ class WinogradTiling {
     const bool whole_columns = edge_columns_ > 0 && !is_winograd_product(product % reach(), edge_columns_);
     return {whole_columns ? whole_ : 0, whole_rows ? short_rows_ : whole_columns ? short_both_ : count};
   }
+  // Into how many parts the weight gradient cuts the tiles, whose sums are then added in order. 36 sums for each of
+  // 64x64 filters have 590 KB, which with 64 tiles stay in a second-level cache of 2 MiB.
+  int64_t grad_weight_parts(int64_t c, int64_t o) const {
+    if (c * o > kMostFilters) return 1;
+    const int64_t runs = ceil_div(count, kRunTiles);
+    return std::clamp<int64_t>(runs / 8, std::clamp<int64_t>(runs, 1, 8), 16);
+  }
+  TileRange grad_weight_part(int64_t part, int64_t parts) const {
+    const int64_t runs = ceil_div(count, kRunTiles);
+    return {runs * part / parts * kRunTiles, std::min(count, runs * (part + 1) / parts * kRunTiles)};
+  }
 
  private:
+  static constexpr int64_t kMostFilters = 4096;
+
   int64_t edge_rows_, edge_columns_;         // outputs of tiles cut short, 0: there are none
   int64_t whole_rows_, whole_columns_;       // whole tiles of an image
   int64_t whole_, short_rows_, short_both_;  // the first tile of each group but the first

@@ -21,8 +21,10 @@ void gemm_panel_f64_16x8__avx512(const GemmTile<double>& t) { gemm_panel_tile<av
 void gemm_strip_f32_8x32__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 8, 2>(s); }
 void gemm_strip_f64_8x16__avx512(const GemmStripArgs<double>& s) { gemm_strip<avx512::F64, 8, 2>(s); }
 void gemm_columns_f32_9x32__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 9, 2>(s); }
+void gemm_columns_f32_8x32__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 8, 2>(s); }
 void gemm_columns_f32_9x16__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 9, 1>(s); }
 void gemm_columns_f64_9x16__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 2>(s); }
+void gemm_columns_f64_8x16__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 8, 2>(s); }
 void gemm_columns_f64_9x8__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 1>(s); }
 void gemm_pack_f32__avx512(const GemmPackArgs<float>& s) { gemm_pack<avx512::F32>(s); }
 void gemm_pack_f64__avx512(const GemmPackArgs<double>& s) { gemm_pack<avx512::F64>(s); }
