@@ -334,6 +334,17 @@ def passes_over_memory(tiny: bool) -> Iterator[Case]:
             target=1.3,
         )
         yield call(
+            name="batch_norm + residual + relu, training",
+            work=-4 * size * cells,
+            shapes=(image, channels, channels, image),
+            wide=(1, 2),
+            ours=_residual,
+            theirs=_torch_residual,
+            images=(0, 3),
+            terms=math.prod(image[:3]),
+            target=1.5,
+        )
+        yield call(
             name="relu",
             work=-2 * size * cells,
             shapes=(image,),
@@ -397,6 +408,15 @@ def _torch_max_pool_grad(torch: Any, dy: Any, x: Any, indices: Any) -> Any:
 def _torch_batch_norm(torch: Any, x: Any, gamma: Any, beta: Any) -> Any:
     normalized = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True)
     return torch.relu_(normalized)
+
+
+def _residual(x: Any, gamma: Any, beta: Any, residual: Any) -> Any:
+    return ops.batch_norm(x, gamma, beta, activation="relu", residual=residual)
+
+
+def _torch_residual(torch: Any, x: Any, gamma: Any, beta: Any, residual: Any) -> Any:
+    normalized = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True)
+    return torch.relu_(normalized + residual)
 
 
 def _batch_norm_statistics(arguments: list[Any]) -> list[Any]:

@@ -97,6 +97,26 @@ void add_batch_norm(int64_t n, int64_t h, int64_t w, int64_t c) {
       return {r.dx, r.dgamma, r.dbeta};
     };
   });
+  // With the residual that is added before it; dy serves as one.
+  add_verified("batch_norm_residual/training/" + suffix, 3 * array, [=]() -> Compute {
+    return [t = operands()]() -> std::vector<Tensor> {
+      return {batch_norm(t.x, t.gamma, t.beta, std::nullopt, std::nullopt, kEpsilon, Activation::relu, t.dy).y};
+    };
+  });
+  add_verified("batch_norm_residual/inference/" + suffix, 3 * array, [=]() -> Compute {
+    return [t = operands()]() -> std::vector<Tensor> {
+      return {batch_norm(t.x, t.gamma, t.beta, t.mean, t.variance, kEpsilon, Activation::relu, t.dy).y};
+    };
+  });
+  add_verified("batch_norm_residual/backward/" + suffix, 5 * array, [=]() -> Compute {
+    const Operands t = operands();
+    const BatchNorm forward =
+        batch_norm(t.x, t.gamma, t.beta, std::nullopt, std::nullopt, kEpsilon, Activation::relu, t.dy);
+    return [t, y = forward.y, mean = forward.mean, variance = forward.variance]() -> std::vector<Tensor> {
+      const BatchNormGrad r = batch_norm_grad(t.dy, t.x, t.gamma, mean, variance, kEpsilon, true, std::nullopt, y);
+      return {r.dx, r.dgamma, r.dbeta, *r.dresidual};
+    };
+  });
   add_verified("relu/forward/" + suffix, 2 * array, [=]() -> Compute {
     return [t = operands()]() -> std::vector<Tensor> { return {activate("relu", t.x, Activation::relu, 0)}; };
   });

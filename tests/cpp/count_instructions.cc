@@ -96,6 +96,11 @@ void count_norms() {
         [&] { (void)batch_norm(x, gamma, beta, forward.mean, forward.variance, 1e-5, Activation::relu); });
   count("batch_norm_grad",
         [&] { (void)batch_norm_grad(dy, x, gamma, forward.mean, forward.variance, 1e-5, true, forward.affine); });
+  const std::optional<Tensor> mean = forward.mean, variance = forward.variance;
+  count("batch_norm with a residual, inference",
+        [&] { (void)batch_norm(x, gamma, beta, mean, variance, 1e-5, Activation::relu, dy); });
+  count("batch_norm_grad with a residual",
+        [&] { (void)batch_norm_grad(dy, x, gamma, *mean, *variance, 1e-5, true, {}, forward.y); });
   count("local_response_norm", [&] { (void)local_response_norm(x, 5, 1e-4, 0.75, 2); });
 }
 
