@@ -71,8 +71,9 @@ bool all_finite(const T* values, int64_t count) {
 // Forward where the channels' vectors are full, or the weights not finite.
 template <class T>
 WayPlan plan_forward_by_rows(const Conv2dParams& p) {
+  const Kernel& of_row = select_few_channels<T>(p);
+  if (few_channels_forward_pays(of_row, p)) return {ConvWay::filter_rows, &of_row};
   const Kernel& strip = select_row<GemmStrip, T>();
-  if (few_channels_forward_pays(strip, p)) return {ConvWay::filter_rows, &strip};
   const int64_t pixels = p.n * p.oh * p.ow;
   if (is_product(p) && strips_pay<T>(strip, pixels, 1, p.c, p.o)) return {ConvWay::strips, &strip};
   return {ConvWay::pointers, &select_tile<GemmRows, T>(pixels, p.o / p.groups)};

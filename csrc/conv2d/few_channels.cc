@@ -6,6 +6,30 @@
 
 namespace sixloop {
 
+// The strip kernel that spends the fewest cycles on a row of pixels.
+template <class T>
+const Kernel& select_few_channels(const Conv2dParams& p) {
+  const int64_t steps = p.window.kh * p.window.kw * p.c;
+  const auto cost = [&](const Kernel& row) {
+    // Two fused multiply-adds or loads a cycle, a store a cycle, and what a tile costs besides.
+    constexpr int64_t kTileCycles = 20;
+    const int64_t mr = row.facts.mr;
+    const int64_t lanes = std::max<int64_t>(1, vector_bytes(row.isa) / static_cast<int64_t>(sizeof(T)));
+    const int64_t vectors = row.facts.nr / lanes;
+    const int64_t halves = std::max(mr * vectors, mr + vectors) * steps + 2 * (mr * vectors + kTileCycles);
+    return ceil_div(p.ow, mr) * ceil_div(p.o, row.facts.nr) * halves;
+  };
+  const Kernel& first = select_row<GemmStrip, T>();
+  const Kernel* best = &first;
+  for (const Kernel& row : GemmStrip::kernels()) {
+    if (row.kind == first.kind && row.dtype == first.dtype && row.isa == first.isa && row.facts.mr <= p.ow &&
+        cost(row) < cost(*best)) {
+      best = &row;
+    }
+  }
+  return *best;
+}
+
 bool few_channels_forward_pays(const Kernel& strip, const Conv2dParams& p) {
   // In steps of a tile: what a tile costs besides its steps, in a strip and in a product of row pointers.
   constexpr int64_t kStripCost = 4;
@@ -58,7 +82,7 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
   // than x, comes from memory once.
   constexpr int64_t kBlockBytes = 64 << 10;
   const int64_t block_rows = std::max<int64_t>(1, kBlockBytes / (p.ow * p.o * static_cast<int64_t>(sizeof(T))));
-  const int64_t groups = std::min(tiles, ceil_div(kTasks, parts));
+  const int64_t groups = std::min(tiles, ceil_div(kPanelTasks * num_threads(), parts));
   const int64_t tiles_per_group = ceil_div(tiles, groups);
 
   std::vector<int64_t> places(static_cast<size_t>(m));  // of the filter's elements in a window
@@ -100,6 +124,7 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
 }
 
 #define SIXLOOP_INSTANTIATE(T)                                                                        \
+  template const Kernel& select_few_channels<T>(const Conv2dParams&);                                 \
   template int64_t few_channels_grad_weight_scratch<T>(const Conv2dParams&);                          \
   template void few_channels_forward(const Kernel&, const Conv2dParams&, const Windows<T>&, const T*, \
                                      const Epilogue<T>&, T*);                                         \

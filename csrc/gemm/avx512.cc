@@ -19,6 +19,10 @@ void gemm_panel_f32_16x16__avx512(const GemmTile<float>& t) { gemm_panel_tile<av
 void gemm_panel_f64_14x16__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 14, 2>(t); }
 void gemm_panel_f64_16x8__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 16, 1>(t); }
 void gemm_strip_f32_8x32__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 8, 2>(s); }
+void gemm_strip_f32_10x16__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 10, 1>(s); }
+void gemm_strip_f32_14x32__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 14, 2>(s); }
+void gemm_strip_f64_14x16__avx512(const GemmStripArgs<double>& s) { gemm_strip<avx512::F64, 14, 2>(s); }
+void gemm_strip_f64_10x8__avx512(const GemmStripArgs<double>& s) { gemm_strip<avx512::F64, 10, 1>(s); }
 void gemm_strip_f64_8x16__avx512(const GemmStripArgs<double>& s) { gemm_strip<avx512::F64, 8, 2>(s); }
 void gemm_columns_f32_9x32__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 9, 2>(s); }
 void gemm_columns_f32_8x32__avx512(const GemmColumnsArgs<float>& s) { gemm_columns<avx512::F32, 8, 2>(s); }
