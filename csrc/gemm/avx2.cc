@@ -17,6 +17,8 @@ void gemm_panel_f32_12x8__avx2(const GemmTile<float>& t) { gemm_panel_tile<avx2:
 void gemm_panel_f64_6x8__avx2(const GemmTile<double>& t) { gemm_panel_tile<avx2::F64, 6, 2>(t); }
 void gemm_panel_f64_12x4__avx2(const GemmTile<double>& t) { gemm_panel_tile<avx2::F64, 12, 1>(t); }
 void gemm_strip_f32_6x16__avx2(const GemmStripArgs<float>& s) { gemm_strip<avx2::F32, 6, 2>(s); }
+void gemm_strip_f32_5x16__avx2(const GemmStripArgs<float>& s) { gemm_strip<avx2::F32, 5, 2>(s); }
+void gemm_strip_f64_5x8__avx2(const GemmStripArgs<double>& s) { gemm_strip<avx2::F64, 5, 2>(s); }
 void gemm_strip_f64_6x8__avx2(const GemmStripArgs<double>& s) { gemm_strip<avx2::F64, 6, 2>(s); }
 void gemm_columns_f32_6x16__avx2(const GemmColumnsArgs<float>& s) { gemm_columns<avx2::F32, 6, 2>(s); }
 void gemm_columns_f32_9x8__avx2(const GemmColumnsArgs<float>& s) { gemm_columns<avx2::F32, 9, 1>(s); }
