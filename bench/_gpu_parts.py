@@ -518,6 +518,13 @@ def accuracy_cases(tiny: bool) -> Iterator[Case]:
             options = {"strides": stride, "padding": pad}
             for name, shapes, ours, terms in (
                 ("conv2d", (x, filters), partial(ops.conv2d, **options), k * k * c),
+                ("conv2d with residual", (x, filters, y), _with_residual(options), k * k * c),
+                (
+                    "conv2d_statistics",
+                    (x, filters),
+                    partial(ops.conv2d_statistics, **options),
+                    k * k * c,
+                ),
                 (
                     "conv2d_grad_input",
                     (y, filters),
@@ -541,6 +548,13 @@ def accuracy_cases(tiny: bool) -> Iterator[Case]:
                     terms=terms,
                     has_precision=True,
                 )
+
+
+def _with_residual(options: Json) -> Callable[..., Any]:
+    def run(x: Any, w: Any, residual: Any, **precision: Any) -> Any:
+        return ops.conv2d(x, w, residual=residual, activation="relu", **options, **precision)
+
+    return run
 
 
 def _nobody(*_: Any) -> None:
