@@ -83,7 +83,17 @@ RULES = [
     ),
     Rule(r"^mma_kernel<MmaShape<float,", ("HMMA.1688.F32.TF32", "LDGSTS.E.128", "STG.E.128")),
     # Hopper's: of four warps at a time, out of shared memory.
-    Rule(r"^wgmma_kernel<", ("HGMMA.F32.BF16", "LDGSTS.E.128", "WARPGROUP"), arch="sm_90a"),
+    Rule(
+        r"^wgmma_kernel<WgmmaShape<BFloat16,",
+        ("HGMMA.F32.BF16", "LDGSTS.E.128", "WARPGROUP"),
+        arch="sm_90a",
+    ),
+    Rule(
+        r"^wgmma_kernel<WgmmaShape<float,",
+        ("HGMMA.F32.TF32", "LDSM.16", "LDGSTS.E.128", "WARPGROUP"),
+        arch="sm_90a",
+    ),
+    Rule(r"^round_taps_kernel", WHOLE),
     Rule(r"^tma_kernel<", ("HGMMA.F32.BF16", "UTMALDG", "USETMAXREG"), arch="sm_90a"),
     Rule(r"^tma_kernel<.*TmaWindows<", ("UTMALDG.4D.IM2COL", "UTMALDG.3D"), arch="sm_90a"),
 ]

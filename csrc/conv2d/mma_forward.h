@@ -11,8 +11,8 @@ template <class T>
 void mma_forward(const ProductSizes& g, const Windows<T>& x, const T* w, int64_t ld, const MmaResult& y) {
   const int left_width = width_of(x), right_width = mma_width(w, g.n, ld);
   const bool any = left_width != Pack<T>::N || right_width != Pack<T>::N;
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    if (!any && g.k > 0 && has_wgmma()) return wgmma_forward(g, x, w, ld, y);
+  if (!any && g.k > 0 && has_wgmma() && (sizeof(T) == 2 || plan_wgmma_tf32(g.m, g.n, g.k, g.batches, false, false))) {
+    return wgmma_forward(g, x, w, ld, y);
   }
   with_mma_shape<T>(plan_windows<T>(g, any, false), any, [&](auto shape, auto any_width) {
     using Left = MmaWindowRows<T, any_width()>;

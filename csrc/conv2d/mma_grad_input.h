@@ -11,8 +11,8 @@ void mma_grad_input(const ProductSizes& g, const Windows<T>& dy, const MmaFilter
                     const MmaResult& dx) {
   const int left_width = width_of(dy), right_width = mma_width(w.data, dy.run, dy.c);
   const bool any = left_width != Pack<T>::N || right_width != Pack<T>::N;
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    if (!any && g.k > 0 && has_wgmma()) return wgmma_grad_input(g, dy, w, rows, dx);
+  if (!any && g.k > 0 && has_wgmma() && (sizeof(T) == 2 || plan_wgmma_tf32(g.m, g.n, g.k, g.batches, false, false))) {
+    return wgmma_grad_input(g, dy, w, rows, dx);
   }
   with_mma_shape<T>(plan_windows<T>(g, any, false), any, [&](auto shape, auto any_width) {
     using Left = MmaWindowRows<T, any_width()>;

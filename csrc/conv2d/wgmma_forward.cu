@@ -12,7 +12,7 @@ void wgmma_forward(const ProductSizes& g, const Windows<BFloat16>& x, const BFlo
   if (tma_windows<false>(g, tile, x, {w, x.run * ld, 0, x.taps_w, 1}, sink)) return;
   const MmaWindowRows<BFloat16, false> left{shortened(x), g.m, kWidth};
   const MmaMatrix<BFloat16, false, false> right{w, ld, g.n, g.n, kWidth};
-  with_wgmma_shape(tile, [&](auto shape) { launch_wgmma<decltype(shape)>(g, left, right, sink); });
+  with_wgmma_shape<BFloat16>(tile, [&](auto shape) { launch_wgmma<decltype(shape)>(g, left, right, sink); });
 }
 
 }  // namespace sixloop::cuda

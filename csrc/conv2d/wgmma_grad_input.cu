@@ -14,7 +14,7 @@ void wgmma_grad_input(const ProductSizes& g, const Windows<BFloat16>& dy, const 
   }
   const MmaWindowRows<BFloat16, false> left{shortened(dy), g.m, kWidth};
   const MmaFilterColumns<BFloat16, false> right{w, kWidth};
-  with_wgmma_shape(tile, [&](auto shape) { launch_wgmma<decltype(shape)>(g, left, right, sink); });
+  with_wgmma_shape<BFloat16>(tile, [&](auto shape) { launch_wgmma<decltype(shape)>(g, left, right, sink); });
 }
 
 }  // namespace sixloop::cuda

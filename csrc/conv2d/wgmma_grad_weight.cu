@@ -10,7 +10,7 @@ void wgmma_grad_weight(const ProductSizes& g, const Windows<BFloat16>& x, const 
   const MmaMatrix<BFloat16, false, false> right{dy, ld, g.n, g.n, kWidth};
   const WgmmaPlan plan = plan_wgmma(g.m, g.n, g.k, g.batches, true, kWgmmaLimitsHere);
   in_parts(g, plan, dw, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {
-    with_wgmma_shape(plan.tile, [&](auto shape) { launch_wgmma<decltype(shape)>(sizes, left, right, sink); });
+    with_wgmma_shape<BFloat16>(plan.tile, [&](auto shape) { launch_wgmma<decltype(shape)>(sizes, left, right, sink); });
   });
 }
 

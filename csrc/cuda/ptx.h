@@ -221,6 +221,13 @@ __device__ __forceinline__ void wgmma_hold(float (&d)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
+// Keeps what wgmma reads in registers until here: after the wait.
+template <int kCount>
+__device__ __forceinline__ void wgmma_hold(uint32_t (&a)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(a[i])::"memory");
+}
+
 #define SIXLOOP_TEN(t) \
   "%" #t "0, %" #t "1, %" #t "2, %" #t "3, %" #t "4, %" #t "5, %" #t "6, %" #t "7, %" #t "8, %" #t "9"
 #define SIXLOOP_32_NAMES SIXLOOP_TEN() ", " SIXLOOP_TEN(1) ", " SIXLOOP_TEN(2) ", %30, %31"
@@ -237,8 +244,8 @@ __device__ __forceinline__ void wgmma_hold(float (&d)[kCount]) {
       "+f"(d[(i) + 6]), "+f"(d[(i) + 7])
 #define SIXLOOP_32_FLOATS(i) \
   SIXLOOP_8_FLOATS(i), SIXLOOP_8_FLOATS((i) + 8), SIXLOOP_8_FLOATS((i) + 16), SIXLOOP_8_FLOATS((i) + 24)
-#define SIXLOOP_WGMMA(instruction, names, a, b, p, end)                                                          \
-  "{\n.reg .pred p;\nsetp.ne.b32 p, %" #p ", 0;\nwgmma.mma_async.sync.aligned." instruction " {" names "}, %" #a \
+#define SIXLOOP_WGMMA(instruction, names, a, b, p, end)                                                        \
+  "{\n.reg .pred p;\nsetp.ne.b32 p, %" #p ", 0;\nwgmma.mma_async.sync.aligned." instruction " {" names "}, " a \
   ", %" #b ", p, 1, 1" end ";\n}"
 
 // d [64, N] = a [64, 16] b [16, N] (+ d) of a warpgroup: four warps whose first has a number divisible by 4. Warp w of
@@ -248,37 +255,37 @@ template <int N, bool kAcrossA, bool kAcrossB>
 __device__ __forceinline__ void wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate) {
   static_assert(N == 64 || N == 128 || N == 256);
   if constexpr (N == 64) {
-    asm volatile(SIXLOOP_WGMMA("m64n64k16.f32.bf16.bf16", SIXLOOP_32_NAMES, 32, 33, 34, ", %35, %36")
+    asm volatile(SIXLOOP_WGMMA("m64n64k16.f32.bf16.bf16", SIXLOOP_32_NAMES, "%32", 33, 34, ", %35, %36")
                  : SIXLOOP_32_FLOATS(0)
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(kAcrossA), "n"(kAcrossB));
   } else if constexpr (N == 128) {
-    asm volatile(SIXLOOP_WGMMA("m64n128k16.f32.bf16.bf16", SIXLOOP_64_NAMES, 64, 65, 66, ", %67, %68")
+    asm volatile(SIXLOOP_WGMMA("m64n128k16.f32.bf16.bf16", SIXLOOP_64_NAMES, "%64", 65, 66, ", %67, %68")
                  : SIXLOOP_32_FLOATS(0), SIXLOOP_32_FLOATS(32)
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(kAcrossA), "n"(kAcrossB));
   } else {
-    asm volatile(SIXLOOP_WGMMA("m64n256k16.f32.bf16.bf16", SIXLOOP_128_NAMES, 128, 129, 130, ", %131, %132")
+    asm volatile(SIXLOOP_WGMMA("m64n256k16.f32.bf16.bf16", SIXLOOP_128_NAMES, "%128", 129, 130, ", %131, %132")
                  : SIXLOOP_32_FLOATS(0), SIXLOOP_32_FLOATS(32), SIXLOOP_32_FLOATS(64), SIXLOOP_32_FLOATS(96)
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(kAcrossA), "n"(kAcrossB));
   }
 }
 
-// The same for 8 steps of k of float32, of which the 13 lowest bits are ignored; both operands' neighbours in memory
-// are neighbours along k.
+// The same for 8 steps of k of float32, of which the 13 lowest bits are ignored, with a in registers: a warp has its 16
+// rows as mma_tf32 has them. They stay as they are until the wait. b's neighbours in memory are neighbours along k.
 template <int N>
-__device__ __forceinline__ void wgmma_tf32(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate) {
+__device__ __forceinline__ void wgmma_tf32(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
   static_assert(N == 64 || N == 128 || N == 256);
   if constexpr (N == 64) {
-    asm volatile(SIXLOOP_WGMMA("m64n64k8.f32.tf32.tf32", SIXLOOP_32_NAMES, 32, 33, 34, "")
+    asm volatile(SIXLOOP_WGMMA("m64n64k8.f32.tf32.tf32", SIXLOOP_32_NAMES, "{%32, %33, %34, %35}", 36, 37, "")
                  : SIXLOOP_32_FLOATS(0)
-                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));
   } else if constexpr (N == 128) {
-    asm volatile(SIXLOOP_WGMMA("m64n128k8.f32.tf32.tf32", SIXLOOP_64_NAMES, 64, 65, 66, "")
+    asm volatile(SIXLOOP_WGMMA("m64n128k8.f32.tf32.tf32", SIXLOOP_64_NAMES, "{%64, %65, %66, %67}", 68, 69, "")
                  : SIXLOOP_32_FLOATS(0), SIXLOOP_32_FLOATS(32)
-                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));
   } else {
-    asm volatile(SIXLOOP_WGMMA("m64n256k8.f32.tf32.tf32", SIXLOOP_128_NAMES, 128, 129, 130, "")
+    asm volatile(SIXLOOP_WGMMA("m64n256k8.f32.tf32.tf32", SIXLOOP_128_NAMES, "{%128, %129, %130, %131}", 132, 133, "")
                  : SIXLOOP_32_FLOATS(0), SIXLOOP_32_FLOATS(32), SIXLOOP_32_FLOATS(64), SIXLOOP_32_FLOATS(96)
-                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/tensor.h"
 #include "gemm/mma_product.h"
+#include "gemm/wgmma_plan.h"
 
 namespace sixloop::cuda {
 
@@ -69,10 +70,20 @@ void in_parts(ProductSizes g, const Plan& plan, const MmaResult& to, const Launc
   add_mma_parts(sums.data<float>(), g.parts, to);
 }
 
+// The emulator's tests meet both ways in small sizes.
+#if defined(SIXLOOP_SIMT)
+constexpr Tf32Limits kTf32LimitsHere{20, kTf32Limits.workspace};
+#else
+constexpr Tf32Limits kTf32LimitsHere = kTf32Limits;
+#endif
+
 // Whether this GPU, and this build, has wgmma: Hopper's, 9.0, alone.
 bool has_wgmma();
-// C = A B + ... of bfloat16 by wgmma, which takes operands of whole chunks: gemm/wgmma_matrices.h.
+// C = A B + ... by wgmma, which takes operands of whole chunks: gemm/wgmma_matrices.h.
 void wgmma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left, const MmaOperand<BFloat16>& right,
+                    const MmaResult& to, bool may_split);
+// In tf32, where plan_wgmma_tf32() says so.
+void wgmma_matrices(const ProductSizes& g, const MmaOperand<float>& left, const MmaOperand<float>& right,
                     const MmaResult& to, bool may_split);
 
 // Every tile is compiled in a file of its own. kAnyWidth: operands whose chunks may be copied in smaller pieces.
@@ -86,8 +97,9 @@ void mma_matrices(const ProductSizes& g, const MmaOperand<T>& left, const MmaOpe
                   bool may_split) {
   using Smallest = Mma64x64<T>;
   const bool any = left.width != Smallest::kChunk || right.width != Smallest::kChunk;
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    if (!any && g.k > 0 && has_wgmma()) return wgmma_matrices(g, left, right, to, may_split);
+  if (!any && g.k > 0 && has_wgmma() &&
+      (sizeof(T) == 2 || plan_wgmma_tf32(g.m, g.n, g.k, g.batches, !left.turned, may_split, kTf32LimitsHere))) {
+    return wgmma_matrices(g, left, right, to, may_split);
   }
   const MmaPlan plan = plan_mma(g.m, g.n, g.k, g.batches, Smallest::BK, any, may_split, kMmaLimitsHere);
   in_parts(g, plan, to, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {

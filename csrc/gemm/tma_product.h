@@ -25,6 +25,7 @@ struct TmaShape {
   static constexpr int BM = 128, BN = BN_, BK = 64, kStages = kStages_;
   static constexpr int kConsumers = 256;
   static constexpr int kThreads = kConsumers + 128;  // registers are given back by warpgroups; one thread fetches
+  static constexpr int kStep = BK / 4;               // of k, an instruction
   static constexpr int kTile = BK * 64;              // elements of 64 rows or columns in a stage
   static constexpr int kStage = BK * (BM + BN);      // elements
   static constexpr int kResultColumns = 32;
@@ -146,7 +147,6 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   } else {
     ptx::increase_registers<Shape::kConsumerRegisters>();
     uint32_t meetings = 0;  // the parity of their number
-    constexpr int kStepA = Operands::kTurnedA ? 16 : 16 * 64, kStepB = Operands::kTurnedB ? 16 : 16 * 64;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const ProductTile at = product_tile<BM, BN, BK>(g, tile);
       float acc[BN / 2];
@@ -155,16 +155,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
       uint64_t* used = nullptr;  // to be given back when its products are done
       for (int t = 0; t < at.tiles_k; ++t) {
         ptx::mbarrier_wait(full + place.slot, place.parity);
-        const T* const a = shared + place.slot * Shape::kStage + warp / 4 * Shape::kTile;
-        const T* const b = shared + place.slot * Shape::kStage + BM * BK;
-        ptx::wgmma_fence();
-#pragma unroll
-        for (int step = 0; step < BK / 16; ++step) {
-          ptx::wgmma_bf16<BN, !Operands::kTurnedA, !Operands::kTurnedB>(
-              acc, ptx::wgmma_operand(a + step * kStepA, 1024, Shape::kTile * sizeof(T)),
-              ptx::wgmma_operand(b + step * kStepB, 1024, Shape::kTile * sizeof(T)), true);
-        }
-        ptx::wgmma_commit();
+        const T* const a = shared + place.slot * Shape::kStage;
+        multiply_stage<Shape, Operands::kTurnedA, Operands::kTurnedB>(acc, a, a + BM * BK);
         ptx::wgmma_wait<1>();
         if (used != nullptr && lane == 0) ptx::mbarrier_arrive(used);
         used = empty + place.slot;

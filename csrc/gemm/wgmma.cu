@@ -20,7 +20,8 @@ void wgmma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left, con
   in_parts(g, plan, to, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {
     if (plan.tile == WgmmaTile::m128n256 && launch_tma_matrices<Tma128x256>(sizes, left, right, sink)) return;
     if (plan.tile == WgmmaTile::m128n128 && launch_tma_matrices<Tma128x128>(sizes, left, right, sink)) return;
-    with_wgmma_shape(plan.tile, [&](auto shape) { launch_wgmma_matrices<decltype(shape)>(sizes, left, right, sink); });
+    with_wgmma_shape<BFloat16>(plan.tile,
+                               [&](auto shape) { launch_wgmma_matrices<decltype(shape)>(sizes, left, right, sink); });
   });
 }
 

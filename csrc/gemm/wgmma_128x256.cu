@@ -2,7 +2,7 @@
 
 namespace sixloop::cuda {
 
-template void launch_wgmma_matrices<Wgmma128x256>(const ProductSizes&, const MmaOperand<BFloat16>&,
-                                                  const MmaOperand<BFloat16>&, const MmaSink<DenseRows>&);
+template void launch_wgmma_matrices<Wgmma128x256<BFloat16>>(const ProductSizes&, const MmaOperand<BFloat16>&,
+                                                            const MmaOperand<BFloat16>&, const MmaSink<DenseRows>&);
 
 }  // namespace sixloop::cuda

@@ -1,4 +1,4 @@
-// Products of dense matrices of bfloat16 by wgmma.
+// Products of dense matrices by wgmma.
 #pragma once
 
 #include "gemm/mma_matrices.h"
@@ -15,23 +15,36 @@ constexpr WgmmaLimits kWgmmaLimitsHere = kWgmmaLimits;
 #endif
 
 // Calls f with a value of the shape's type.
-template <class F>
+template <class T, class F>
 void with_wgmma_shape(WgmmaTile tile, const F& f) {
   switch (tile) {
     case WgmmaTile::m128n256:
-      return f(Wgmma128x256{});
+      return f(Wgmma128x256<T>{});
     case WgmmaTile::m128n128:
-      return f(Wgmma128x128{});
+      return f(Wgmma128x128<T>{});
     case WgmmaTile::m128n64:
-      return f(Wgmma128x64{});
+      return f(Wgmma128x64<T>{});
     case WgmmaTile::m64n64:
-      return f(Wgmma64x64{});
+      return f(Wgmma64x64<T>{});
   }
 }
 
-// Every tile is compiled in a file of its own.
+// Every tile is compiled in a file of its own, those of tf32 in one: both operands are turned.
 template <class Shape>
-void launch_wgmma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left, const MmaOperand<BFloat16>& right,
-                           const MmaSink<DenseRows>& sink);
+void launch_wgmma_matrices(const ProductSizes& g, const MmaOperand<typename Shape::T>& left,
+                           const MmaOperand<typename Shape::T>& right, const MmaSink<DenseRows>& sink);
+
+// What wgmma multiplies in tf32: rows x < x_end of each batch, [batches, x_end, k] with k filled up to whole chunks by
+// zeros, rounded. Of the operand [batches, k, x_end], or [batches, x_end, k], whose chunks are whole then.
+Tensor tf32_rows(const MmaOperand<float>& from, int64_t k, int64_t batches);
+// The same of filters, from what is under tap (i, j) at first + i * step_i + j * step_j, `run` elements that follow
+// each other.
+struct Tf32Taps {
+  const float* data;
+  int64_t step_i, step_j, step_x, batch_step;
+  int64_t taps_w, run;
+};
+Tensor tf32_rows(const Tf32Taps& from, int64_t x_end, int64_t k, int64_t batches);
+MmaOperand<float> tf32_operand(const Tensor& rows);
 
 }  // namespace sixloop::cuda

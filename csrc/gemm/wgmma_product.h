@@ -1,6 +1,9 @@
-// The product of matrices on Hopper's tensor cores by wgmma: bfloat16 with float32 sums. Operands are those of
-// gemm/mma_product.h of which whole chunks may be copied; cp.async brings them to where wgmma reads them, whatever they
-// gather. The order of additions is the hardware's, in ascending groups of 16 steps of k.
+// The product of matrices on Hopper's tensor cores by wgmma: bfloat16, or float32 by tf32, with float32 sums. Operands
+// are those of gemm/mma_product.h of which whole chunks may be copied; cp.async brings them to where wgmma reads them,
+// whatever they gather. The order of additions is the hardware's, in ascending groups of 16 steps of k (tf32: 8).
+//
+// In tf32 neighbours in memory must be neighbours along k in both operands. wgmma would cut their elements off: those
+// of A come by way of registers, where they are rounded, those of B must have been rounded before.
 #pragma once
 
 #include "gemm/mma_product.h"
@@ -17,18 +20,20 @@ namespace sixloop::cuda {
 template <int BM, int kColumns>
 constexpr int kTileMomentWords = 2 * (BM / 16) * kColumns * kMomentWords;
 
-// The tile of C that a block computes, a warpgroup for each 64 rows of it. Of its steps of k, 64 at a time, kStages lie
-// in shared memory. kBlocks: that a processor is to hold; a lone one does not wait for its products before it goes on
-// to the next stage.
-template <int BM_, int BN_, int kStages_, int kBlocks_>
+// The tile of C that a block computes, a warpgroup for each 64 rows of it. Of its steps of k, 128 bytes at a time,
+// kStages lie in shared memory. kBlocks: that a processor is to hold; a lone one does not wait for its products before
+// it goes on to the next stage, unless they read registers.
+template <class T_, int BM_, int BN_, int kStages_, int kBlocks_>
 struct WgmmaShape {
-  using T = BFloat16;
-  static constexpr int BM = BM_, BN = BN_, BK = 64, kStages = kStages_, kBlocks = kBlocks_;
+  using T = T_;
+  static constexpr int BM = BM_, BN = BN_, BK = 128 / static_cast<int>(sizeof(T));
+  static constexpr int kStages = kStages_, kBlocks = kBlocks_;
   static constexpr int kThreads = 2 * BM;
-  static constexpr int kUnderWay = kBlocks == 1 ? 1 : 0;  // products
-  static constexpr int kAhead = kStages - 1 - kUnderWay;  // stages that are being copied
-  static constexpr int kStage = BK * (BM + BN);           // elements
-  static constexpr int kTile = BK * 64;                   // elements of 64 rows or columns in a stage
+  static constexpr int kStep = BK / 4;                                      // of k, an instruction
+  static constexpr int kUnderWay = kBlocks == 1 && sizeof(T) == 2 ? 1 : 0;  // products
+  static constexpr int kAhead = kStages - 1 - kUnderWay;                    // stages that are being copied
+  static constexpr int kStage = BK * (BM + BN);                             // elements
+  static constexpr int kTile = BK * 64;                                     // elements of 64 rows or columns in a stage
   static constexpr int kResultColumns = 64;
   static constexpr size_t kOperandBytes = kStages * kStage * sizeof(T);
   static constexpr size_t kResultBytes = kThreads / 32 * kResultWords<kResultColumns> * sizeof(float);
@@ -37,24 +42,29 @@ struct WgmmaShape {
   static constexpr size_t kSharedBytes = kAlignment + kOperandBytes;
   static_assert(kOperandBytes >= kResultBytes + kMomentBytes);
 };
-using Wgmma128x256 = WgmmaShape<128, 256, 4, 1>;
-using Wgmma128x128 = WgmmaShape<128, 128, 6, 1>;
-using Wgmma128x64 = WgmmaShape<128, 64, 4, 2>;
-using Wgmma64x64 = WgmmaShape<64, 64, 4, 3>;
+template <class T>
+using Wgmma128x256 = WgmmaShape<T, 128, 256, 4, 1>;
+template <class T>
+using Wgmma128x128 = WgmmaShape<T, 128, 128, 6, 1>;
+template <class T>
+using Wgmma128x64 = WgmmaShape<T, 128, 64, 4, 2>;
+template <class T>
+using Wgmma64x64 = WgmmaShape<T, 64, 64, 4, 3>;
 
 // A stage's share of an operand, in the layout of ptx::wgmma_operand.
-template <int BX_, int kThreads_, bool kTurned_>
+template <class T_, int BX_, int kThreads_, bool kTurned_>
 struct WgmmaShare {
-  using T = BFloat16;
-  static constexpr int BX = BX_, BK = 64, kThreads = kThreads_, kChunk = Pack<T>::N;
+  using T = T_;
+  static constexpr int BX = BX_, BK = 128 / static_cast<int>(sizeof(T)), kThreads = kThreads_, kChunk = Pack<T>::N;
   static constexpr bool kTurned = kTurned_;
+  static_assert(kTurned || sizeof(T) == 2);
   static constexpr int kLine = (kTurned ? BK : BX) / kChunk;  // chunks
   static constexpr int kChunks = BX * BK / kChunk / kThreads;
   static_assert(kChunks * kChunk * kThreads == BX * BK && kThreads % kLine == 0);
   static constexpr int kLinesApart = kThreads / kLine;  // from one chunk of a thread to its next
 
   __device__ __forceinline__ static int at(int line, int chunk) {
-    return chunk / 8 * (BK * 64) + line * 64 + (chunk % 8 ^ line % 8) * kChunk;
+    return chunk / 8 * (BK * 64) + line * BK + (chunk % 8 ^ line % 8) * kChunk;
   }
   __device__ __forceinline__ static int line() { return static_cast<int>(threadIdx.x) / kLine; }
   __device__ __forceinline__ static int along() { return static_cast<int>(threadIdx.x) % kLine * kChunk; }
@@ -72,9 +82,9 @@ struct WgmmaShare {
   };
 };
 template <class Shape, class Left>
-using WgmmaShareOfA = WgmmaShare<Shape::BM, Shape::kThreads, Left::kTurned>;
+using WgmmaShareOfA = WgmmaShare<typename Shape::T, Shape::BM, Shape::kThreads, Left::kTurned>;
 template <class Shape, class Right>
-using WgmmaShareOfB = WgmmaShare<Shape::BN, Shape::kThreads, Right::kTurned>;
+using WgmmaShareOfB = WgmmaShare<typename Shape::T, Shape::BN, Shape::kThreads, Right::kTurned>;
 
 // What a block computes: rows and columns of C from here on, over a range of k.
 struct ProductTile {
@@ -124,11 +134,46 @@ __device__ __forceinline__ void store_tile(const float (&acc)[BN / 2], float* re
   }
 }
 
+// c += a b for a stage of a block: `a` and `b` are its operands in shared memory.
+template <class Shape, bool kTurnedA, bool kTurnedB>
+__device__ __forceinline__ void multiply_stage(float (&acc)[Shape::BN / 2], const BFloat16* a, const BFloat16* b) {
+  // From one instruction's steps of k to the next.
+  constexpr int kStepA = kTurnedA ? Shape::kStep : Shape::kStep * 64;
+  constexpr int kStepB = kTurnedB ? Shape::kStep : Shape::kStep * 64;
+  constexpr uint32_t kTileBytes = Shape::kTile * sizeof(BFloat16);
+  a += static_cast<int>(threadIdx.x) / 128 * Shape::kTile;
+  ptx::wgmma_fence();
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    ptx::wgmma_bf16<Shape::BN, !kTurnedA, !kTurnedB>(acc, ptx::wgmma_operand(a + step * kStepA, 1024, kTileBytes),
+                                                     ptx::wgmma_operand(b + step * kStepB, 1024, kTileBytes), true);
+  }
+  ptx::wgmma_commit();
+}
+// In tf32. `left` is held until the products are done.
+template <class Shape>
+__device__ __forceinline__ void multiply_stage(float (&acc)[Shape::BN / 2], uint32_t (&left)[4][4], const float* a,
+                                               const float* b) {
+  using Share = WgmmaShare<float, Shape::BM, Shape::kThreads, true>;
+  const int lane = static_cast<int>(threadIdx.x) % 32, row = static_cast<int>(threadIdx.x) / 32 * 16;
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    ptx::ldmatrix_x4(left[step], a + Share::at(row + lane % 16, 2 * step + lane / 16));
+  }
+  round_fragments<float>(left);
+  ptx::wgmma_fence();
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    ptx::wgmma_tf32<Shape::BN>(acc, left[step], ptx::wgmma_operand(b + step * Shape::kStep, 1024, 0), true);
+  }
+  ptx::wgmma_commit();
+}
+
 template <class Shape, class Left, class Right, class Rows>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     wgmma_kernel(ProductSizes g, Left left, Right right, MmaSink<Rows> sink) {
 #if defined(SIXLOOP_SM90A)
-  using T = BFloat16;
+  using T = typename Shape::T;
   using ShareA = WgmmaShareOfA<Shape, Left>;
   using ShareB = WgmmaShareOfB<Shape, Right>;
   constexpr int BM = Shape::BM, BN = Shape::BN, BK = Shape::BK, kStages = Shape::kStages;
@@ -151,9 +196,6 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 #pragma unroll
   for (int t = 0; t < Shape::kAhead; ++t) fetch(t);
 
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  // From 16 steps of k to the next.
-  constexpr int kStepA = Left::kTurned ? 16 : 16 * 64, kStepB = Right::kTurned ? 16 : 16 * 64;
   float acc[BN / 2];
 #pragma unroll
   for (float& v : acc) v = 0;
@@ -162,18 +204,20 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     ptx::fence_proxy_async();
     // All see what all have copied to this stage, and the products of the stage that is fetched below are done.
     __syncthreads();
-    const T* const a = shared + t % kStages * Shape::kStage + warp / 4 * Shape::kTile;
-    const T* const b = shared + t % kStages * Shape::kStage + BM * BK;
-    ptx::wgmma_fence();
+    const T* const a = shared + t % kStages * Shape::kStage;
+    const T* const b = a + BM * BK;
+    if constexpr (sizeof(T) == 2) {
+      multiply_stage<Shape, Left::kTurned, Right::kTurned>(acc, a, b);
+      fetch(t + Shape::kAhead);
+      ptx::wgmma_wait<Shape::kUnderWay>();
+    } else {
+      uint32_t left_registers[4][4];
+      multiply_stage<Shape>(acc, left_registers, a, b);
+      fetch(t + Shape::kAhead);
+      ptx::wgmma_wait<0>();
 #pragma unroll
-    for (int step = 0; step < BK / 16; ++step) {
-      ptx::wgmma_bf16<BN, !Left::kTurned, !Right::kTurned>(
-          acc, ptx::wgmma_operand(a + step * kStepA, 1024, Shape::kTile * sizeof(T)),
-          ptx::wgmma_operand(b + step * kStepB, 1024, Shape::kTile * sizeof(T)), true);
+      for (uint32_t (&step)[4] : left_registers) ptx::wgmma_hold(step);
     }
-    ptx::wgmma_commit();
-    fetch(t + Shape::kAhead);
-    ptx::wgmma_wait<Shape::kUnderWay>();
   }
   ptx::wgmma_wait<0>();
   ptx::wgmma_hold(acc);
@@ -181,8 +225,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   __syncthreads();
 
   float* const results = reinterpret_cast<float*>(shared);
-  store_tile<BM, BN, Shape::kResultColumns>(acc, results, results + Shape::kResultBytes / sizeof(float), warp, g, at,
-                                            sink, [] { __syncthreads(); });
+  store_tile<BM, BN, Shape::kResultColumns>(acc, results, results + Shape::kResultBytes / sizeof(float),
+                                            static_cast<int>(threadIdx.x) / 32, g, at, sink, [] { __syncthreads(); });
 #endif
 }
 

@@ -48,4 +48,19 @@ TEST(parts_cover_k_and_keep_their_limits) {
   CHECK_EQ(plan_wgmma(kMany, 64, 4096, 1, true).parts, 1);
 }
 
+TEST(tf32_goes_through_wgmma_where_copies_are_hidden) {
+  const auto wins = [](int64_t m, int64_t n, int64_t k, bool left_across, bool may_split) {
+    return plan_wgmma_tf32(m, n, k, 1, left_across, may_split);
+  };
+  CHECK(wins(512, 8, 64, false, true));
+  CHECK(!wins(511, 4096, 4096, false, true));
+  CHECK(wins(512, 512, 802816 / 8, true, true));
+  CHECK(!wins(4096, 511, 4096, true, true));
+  // A batch's rows, whose number does not matter.
+  CHECK(wins(1, 64, 576, false, false));
+  CHECK(!wins(4096, 4096, 4096, true, false));
+  // Memory.
+  CHECK(!wins(512, 512, int64_t{1} << 20, false, true));
+}
+
 }  // namespace sixloop

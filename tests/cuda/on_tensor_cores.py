@@ -15,10 +15,11 @@ from sixloop import ops
 # with windows that all threads gather, or that the copy engine brings wherever it can.
 WGMMA = "bfloat16 by wgmma"
 TMA = "bfloat16 by wgmma and TMA"
-KINDS = ("bfloat16", WGMMA, "tf32")
-CONVOLUTION_KINDS = ("bfloat16", WGMMA, TMA, "tf32")
+TF32_WGMMA = "tf32 by wgmma"
+KINDS = ("bfloat16", WGMMA, "tf32", TF32_WGMMA)
+CONVOLUTION_KINDS = ("bfloat16", WGMMA, TMA, "tf32", TF32_WGMMA)
 
-_CAPABILITY = {"bfloat16": "80", WGMMA: "90", TMA: "90", "tf32": "80"}
+_CAPABILITY = {"bfloat16": "80", WGMMA: "90", TMA: "90", "tf32": "80", TF32_WGMMA: "90"}
 _WINDOW_LOADS = {WGMMA: "cp_async", TMA: "tma"}
 
 
@@ -34,7 +35,7 @@ def cut(x: Any, kind: str) -> Any:
 
 
 def is_bfloat16(kind: str) -> bool:
-    return kind != "tf32"
+    return kind.startswith("bfloat16")
 
 
 def to_gpu(x: Any, kind: str) -> Any:
@@ -46,7 +47,7 @@ def to_gpu(x: Any, kind: str) -> Any:
 
 
 def options(kind: str) -> dict[str, Any]:
-    return {"precision": "tf32"} if kind == "tf32" else {}
+    return {"precision": "tf32"} if not is_bfloat16(kind) else {}
 
 
 def as_float32(y: Any, kind: str) -> Any:

@@ -11,11 +11,13 @@ from comparators import assert_same_bits
 from on_cuda import EMULATOR, Unaligned, to_cuda
 from on_tensor_cores import (
     CONVOLUTION_KINDS,
+    TF32_WGMMA,
     TMA,
     WGMMA,
     as_float32,
     assert_near,
     check,
+    cut,
     factors,
     is_bfloat16,
     options,
@@ -143,6 +145,24 @@ WINDOWS = [
 @pytest.mark.parametrize("case", WINDOWS, ids=str)
 def test_windows(rng, case, kind):
     check_all(rng, case, kind)
+
+
+@pytest.mark.parametrize("kind", ["tf32", TF32_WGMMA])
+@pytest.mark.parametrize("strides", [1, (2, 1)], ids=str)
+def test_tf32_rounds_to_nearest(rng, strides, kind):
+    case = Conv("", (2, 6, 7, 20), (3, 2), 24, strides, padding=1)
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in (case.x, case.w, case.y)]
+    near = [(x.view(np.uint32) + np.uint32(0x1000)).view(np.float32) for x in arrays]
+
+    def passes(*arrays):
+        x, w, dy = (to_gpu(x, kind) for x in arrays)
+        yield ops.conv2d(x, w, **case.params, precision="tf32")
+        yield ops.conv2d_grad_input(dy, w, case.x, **case.params, precision="tf32")
+        yield ops.conv2d_grad_weight(x, dy, case.w, **case.params, precision="tf32")
+
+    rounded = passes(*(cut(x, kind) for x in near))
+    for got, expected in zip(passes(*arrays), rounded, strict=True):
+        assert_same_bits(as_float32(got, kind), as_float32(expected, kind))
 
 
 @pytest.mark.parametrize("strides", [1, (2, 1)], ids=str)

@@ -11,6 +11,7 @@ from comparators import assert_same_bits, assert_within
 from on_cuda import Unaligned, to_cuda
 from on_tensor_cores import (
     KINDS,
+    TF32_WGMMA,
     as_float32,
     assert_near,
     bound,
@@ -132,17 +133,31 @@ def test_special_values(kind):
         assert_within(got, reference.gemm(a, b), 0.0, np.float32)
 
 
-def test_tf32_rounds_to_nearest(rng):
+@pytest.mark.parametrize("kind", ["tf32", TF32_WGMMA])
+@pytest.mark.parametrize("k", [50, 52])
+@every_transposition
+def test_tf32_rounds_to_nearest(rng, k, transpose_a, transpose_b, kind):
     """Ties go away from zero."""
-    a, b = (rng.normal(size=size).astype(np.float32) for size in ((35, 50), (50, 40)))
-    b[0, :20] = 1 + 2.0**-11 * np.arange(20)
-    for transposed in (False, True):
-        run = lambda a, b, t=transposed: as_float32(  # noqa: E731
-            ops.gemm(to_cuda(a), to_cuda(b.T.copy() if t else b), transpose_b=t, precision="tf32"),
-            "tf32",
+    a, b = (rng.normal(size=size).astype(np.float32) for size in ((36, k), (k, 40)))
+    a[:, 0] = b[0, :36] = 1 + 2.0**-11 * np.arange(36)
+
+    def run(a, b):
+        left = to_gpu(a.T.copy() if transpose_a else a, kind)
+        right = to_gpu(b.T.copy() if transpose_b else b, kind)
+        return as_float32(
+            ops.gemm(
+                left,
+                right,
+                None,
+                transpose_a=transpose_a,
+                transpose_b=transpose_b,
+                precision="tf32",
+            ),
+            kind,
         )
-        near = ((x.view(np.uint32) + np.uint32(0x1000)).view(np.float32) for x in (a, b))
-        assert_same_bits(run(a, b), run(*(cut(x, "tf32") for x in near)))
+
+    near = ((x.view(np.uint32) + np.uint32(0x1000)).view(np.float32) for x in (a, b))
+    assert_same_bits(run(a, b), run(*(cut(x, kind) for x in near)))
 
 
 @every_kind

@@ -47,13 +47,15 @@ struct Copy {
 struct Product {
   float* d;
   int n;
-  uint64_t a, b;
-  bool accumulate, tf32, across_a, across_b;
+  uint64_t a;
+  const uint32_t* a_registers;  // of tf32; null: a is in shared memory
+  uint64_t b;
+  bool accumulate, across_a, across_b;
 };
 
 bool same(const Product& x, const Product& y) {
-  return x.n == y.n && x.a == y.a && x.b == y.b && x.accumulate == y.accumulate && x.tf32 == y.tf32 &&
-         x.across_a == y.across_a && x.across_b == y.across_b;
+  return x.n == y.n && x.a == y.a && (x.a_registers == nullptr) == (y.a_registers == nullptr) && x.b == y.b &&
+         x.accumulate == y.accumulate && x.across_a == y.across_a && x.across_b == y.across_b;
 }
 
 // What accumulators really hold while they read as NaN.
@@ -276,21 +278,28 @@ struct Wait {
 
 void multiply(const Wait* const* lanes, size_t number) {
   const Product& p = lanes[0]->thread->products.committed[0][number];
-  for (const uint64_t descriptor : {p.a, p.b}) {
+  const bool tf32 = p.a_registers != nullptr;
+  for (const uint64_t descriptor : {tf32 ? p.b : p.a, p.b}) {
     if (descriptor >> 62 != 1 || (descriptor >> 49 & 7) != 0 || (descriptor >> 3 & 7) != 0) {
       throw Fault{"an operand of wgmma has no 128-byte swizzle, or does not begin at a multiple of 1024 bytes"};
     }
   }
   const size_t warp = static_cast<size_t>(lanes[0]->thread - threads.data()) / 32;
-  const int first = static_cast<int>(warp % 4) * 16, depth = p.tf32 ? 8 : 16;
+  const int first = static_cast<int>(warp % 4) * 16, depth = tf32 ? 8 : 16;
   std::vector<double> a(static_cast<size_t>(16 * depth)), b(static_cast<size_t>(p.n * depth));
   for (int i = 0; i < 16; ++i) {
     for (int k = 0; k < depth; ++k) {
-      a[static_cast<size_t>(i * depth + k)] = operand(p.a, p.across_a, p.tf32, first + i, k);
+      double& value = a[static_cast<size_t>(i * depth + k)];
+      if (tf32) {
+        const Thread& lane = *lanes[i % 8 * 4 + k % 4]->thread;
+        value = static_cast<double>(from_tf32(lane.products.committed[0][number].a_registers[i / 8 + k / 4 * 2]));
+      } else {
+        value = operand(p.a, p.across_a, false, first + i, k);
+      }
     }
   }
   for (int j = 0; j < p.n; ++j) {
-    for (int k = 0; k < depth; ++k) b[static_cast<size_t>(j * depth + k)] = operand(p.b, p.across_b, p.tf32, j, k);
+    for (int k = 0; k < depth; ++k) b[static_cast<size_t>(j * depth + k)] = operand(p.b, p.across_b, tf32, j, k);
   }
   for (int lane = 0; lane < 32; ++lane) {
     Thread& thread = *lanes[lane]->thread;
@@ -597,8 +606,8 @@ void load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier, const 
   bring(box, size_t{box.map.box[0]} * box.map.box[1], barrier, where);
 }
 
-void multiply_later(float* d, int n, uint64_t a, uint64_t b, bool accumulate, bool tf32, bool across_a, bool across_b,
-                    const Location& where) {
+void multiply_later(float* d, int n, uint64_t a, const uint32_t* a_registers, uint64_t b, bool accumulate,
+                    bool across_a, bool across_b, const Location& where) {
   Thread& thread = this_thread();
   if (!thread.fenced) fail([&] { return "wgmma without wgmma_fence since the last wait, in " + place(where); });
   Held& held = thread.held[d];
@@ -606,7 +615,7 @@ void multiply_later(float* d, int n, uint64_t a, uint64_t b, bool accumulate, bo
     held.values.assign(d, d + n / 2);
     std::memset(d, 0xff, static_cast<size_t>(n / 2) * sizeof(float));
   }
-  thread.products.open.push_back({d, n, a, b, accumulate, tf32, across_a, across_b});
+  thread.products.open.push_back({d, n, a, a_registers, b, accumulate, across_a, across_b});
   ++thread.issued;
 }
 

@@ -1,6 +1,4 @@
 // The twins of Hopper's instructions in cuda/ptx.h against plain definitions, and the faults that they must find.
-#include <cudaTypedefs.h>
-
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -10,6 +8,7 @@
 #include "cuda/launch.h"
 #include "cuda/ptx.h"
 #include "device_array.h"
+#include "tensor_maps.h"
 
 namespace sixloop {
 namespace {
@@ -24,55 +23,6 @@ char* aligned_shared() {
 constexpr size_t kSlack = 1024;
 
 // --- Tiles.
-
-template <int kRank>
-CUtensorMap tensor_map(const uint16_t* data, const std::vector<uint64_t>& sizes, const std::vector<uint32_t>& box,
-                       bool swizzled = true) {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult result;
-  SIXLOOP_CUDA(
-      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &result));
-  std::vector<uint64_t> strides;
-  uint64_t bytes = 2;
-  for (const uint64_t size : sizes) strides.push_back(bytes *= size);
-  const std::vector<uint32_t> ones(kRank, 1);
-  CUtensorMap map;
-  const auto encode = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
-  const CUresult error = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, kRank, const_cast<uint16_t*>(data),
-                                sizes.data(), strides.data(), box.data(), ones.data(), CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                swizzled ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_NONE,
-                                CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (error != CUDA_SUCCESS) throw std::invalid_argument("no such tensor map");
-  return map;
-}
-
-// Of images [n, h, w, c], c fastest: `sizes` is c, w, h, n; corners and steps are those of w and h.
-struct Im2col {
-  std::vector<uint64_t> sizes;
-  int lower[2], upper[2];
-  uint32_t steps[2];
-  uint32_t channels, pixels;
-};
-
-CUtensorMap im2col_map(const uint16_t* data, const Im2col& m, bool swizzled = true) {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult result;
-  SIXLOOP_CUDA(
-      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeIm2col", &function, 12000, cudaEnableDefault, &result));
-  std::vector<uint64_t> strides;
-  uint64_t bytes = 2;
-  for (const uint64_t size : m.sizes) strides.push_back(bytes *= size);
-  const uint32_t steps[] = {1, m.steps[0], m.steps[1], 1};
-  CUtensorMap map;
-  const auto encode = reinterpret_cast<PFN_cuTensorMapEncodeIm2col_v12000>(function);
-  const CUresult error =
-      encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<uint32_t>(m.sizes.size()), const_cast<uint16_t*>(data),
-             m.sizes.data(), strides.data(), m.lower, m.upper, m.channels, m.pixels, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, swizzled ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_NONE,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (error != CUDA_SUCCESS) throw std::invalid_argument("no such tensor map");
-  return map;
-}
 
 enum class Plant {
   nothing,
@@ -163,12 +113,6 @@ std::vector<uint16_t> pixels(const CUtensorMap& map, const Pixel& pixel, int ele
 // Where element x of line r of a tile with lines of 128 bytes is.
 size_t swizzled(size_t r, size_t x) { return r * 64 + ((x / 8) ^ (r % 8)) * 8 + x % 8; }
 
-std::vector<uint16_t> counted(size_t n) {
-  std::vector<uint16_t> values;
-  for (size_t i = 0; i < n; ++i) values.push_back(static_cast<uint16_t>(i + 1));
-  return values;
-}
-
 // --- wgmma.
 
 // c [64, N] = a b over `steps` steps of 64, from tiles that the kernel makes itself by the definition: a is [64, K] or
@@ -251,29 +195,55 @@ void check_product() {
   CHECK_EQ(wrong, 0u);
 }
 
-// c [64, 64] = a [64, 32] b [64, 32]^T in TF32.
-__global__ void multiply_tf32(const float* a, const float* b, float* c) {
-  auto* const left = reinterpret_cast<float*>(aligned_shared());
-  float* const right = left + 64 * 32;
+// c [64, N] = a [64, 32] b [N, 32]^T in TF32, a from registers.
+template <int N>
+__global__ void multiply_tf32(const float* a, const float* b, float* c, Plant plant) {
+  auto* const right = reinterpret_cast<float*>(aligned_shared());
   const int thread = static_cast<int>(threadIdx.x);
-  for (int i = thread; i < 64 * 32; i += 128) {
-    const int r = i / 32, x = i % 32, at = r * 32 + ((x / 4) ^ (r % 8)) * 4 + x % 4;
-    left[at] = a[i];
-    right[at] = b[i];
+  const int warp = thread / 32, g = thread % 32 / 4, t = thread % 4;
+  for (int i = thread; i < N * 32; i += 128) {
+    const int r = i / 32, x = i % 32;
+    right[r * 32 + ((x / 4) ^ (r % 8)) * 4 + x % 4] = b[i];
   }
   ptx::fence_proxy_async();
   __syncthreads();
-  float d[32];
-  ptx::wgmma_fence();
+  float d[N / 2];
+  uint32_t left[4][4];
   for (int k = 0; k < 4; ++k) {
-    ptx::wgmma_tf32<64>(d, ptx::wgmma_operand(left + k * 8, 1024, 0), ptx::wgmma_operand(right + k * 8, 1024, 0),
-                        k > 0);
+    for (int i = 0; i < 4; ++i) {
+      left[k][i] = std::bit_cast<uint32_t>(a[(warp * 16 + g + i % 2 * 8) * 32 + k * 8 + t + i / 2 * 4]);
+    }
   }
+  ptx::wgmma_fence();
+  for (int k = 0; k < 4; ++k) ptx::wgmma_tf32<N>(d, left[k], ptx::wgmma_operand(right + k * 8, 1024, 0), k > 0);
   ptx::wgmma_commit();
+  if (plant == Plant::change_early) left[1][2] = 0x3F800000u;
   ptx::wgmma_wait<0>();
   ptx::wgmma_hold(d);
-  const int warp = thread / 32, g = thread % 32 / 4, t = thread % 4;
-  for (int i = 0; i < 32; ++i) c[(warp * 16 + g + i / 2 % 2 * 8) * 64 + i / 4 * 8 + 2 * t + i % 2] = d[i];
+  for (int i = 0; i < N / 2; ++i) c[(warp * 16 + g + i / 2 % 2 * 8) * N + i / 4 * 8 + 2 * t + i % 2] = d[i];
+}
+
+template <int N>
+int64_t wrong_in_tf32(Plant plant = Plant::nothing) {
+  std::vector<float> x = integers(64 * 32, 3), y = integers(N * 32, 4);
+  const std::vector<float> exact_x = x, exact_y = y;
+  // The 13 lowest bits are not looked at.
+  for (std::vector<float>* const values : {&x, &y}) {
+    for (float& v : *values) v = v == 0 ? v : std::bit_cast<float>(std::bit_cast<uint32_t>(v) | 0x1fffu);
+  }
+  const Array<float> a(x), b(y), c(std::vector<float>(64 * N, 0.f));
+  SIXLOOP_LAUNCH((multiply_tf32<N>), 1, 128, kSlack + N * 128, cuda::current_stream(), a.data(), b.data(), c.data(),
+                 plant);
+  const std::vector<float> got = c.host();
+  int64_t wrong = 0;
+  for (size_t i = 0; i < 64 * N; ++i) {
+    double sum = 0;
+    for (size_t k = 0; k < 32; ++k) {
+      sum += static_cast<double>(exact_x[i / N * 32 + k]) * static_cast<double>(exact_y[i % N * 32 + k]);
+    }
+    wrong += static_cast<double>(got[i]) != sum;
+  }
+  return wrong;
 }
 
 // The sum over 64 columns of a row of ones that cp.async has brought.
@@ -539,17 +509,10 @@ TEST(wgmma_is_a_product) {
 }
 
 TEST(wgmma_tf32_is_a_product) {
-  const std::vector<float> x = integers(64 * 32, 3), y = integers(64 * 32, 4);
-  const Array<float> a(x), b(y), c(std::vector<float>(4096, 0.f));
-  SIXLOOP_LAUNCH(multiply_tf32, 1, 128, kSlack + 16384, cuda::current_stream(), a.data(), b.data(), c.data());
-  const std::vector<float> got = c.host();
-  for (size_t i = 0; i < 4096; ++i) {
-    double sum = 0;
-    for (size_t k = 0; k < 32; ++k) {
-      sum += static_cast<double>(x[i / 64 * 32 + k]) * static_cast<double>(y[i % 64 * 32 + k]);
-    }
-    CHECK_EQ(static_cast<double>(got[i]), sum);
-  }
+  CHECK_EQ(wrong_in_tf32<64>(), 0);
+  CHECK_EQ(wrong_in_tf32<128>(), 0);
+  CHECK_EQ(wrong_in_tf32<256>(), 0);
+  CHECK(wrong_in_tf32<64>(Plant::change_early) > 0);
 }
 
 TEST(wrong_wgmma_is_found) {

@@ -6,9 +6,9 @@
 // the block's shared memory, are errors; so are copies that nobody has waited for.
 //
 // A tile of tma_load lands when nobody can go on before a thread that waits for its barrier does; wgmma reads its
-// operands and writes its accumulators, which are NaN until then, when its warp waits for it, and the warps of a
-// warpgroup are not kept together. What cp_async has written is not for wgmma before the thread's fence_proxy_async;
-// ordinary stores are not followed.
+// operands, registers too, and writes its accumulators, which are NaN until then, when its warp waits for it, and the
+// warps of a warpgroup are not kept together. What cp_async has written is not for wgmma before the thread's
+// fence_proxy_async; ordinary stores are not followed.
 //
 // Sums of products are exact before they are cut off to float32, as tensor cores are known to do.
 #pragma once
@@ -24,8 +24,9 @@ void wait_for_copies(size_t pending, const Location& where);
 void load_box(void* shared, const CUtensorMap* map, uint64_t* barrier, const int* at, int rank, const Location& where);
 void load_im2col(void* shared, const CUtensorMap* map, uint64_t* barrier, const int (&at)[4], int right, int down,
                  const Location& where);
-void multiply_later(float* d, int n, uint64_t a, uint64_t b, bool accumulate, bool tf32, bool across_a, bool across_b,
-                    const Location& where);
+// `a_registers`: those of tf32, null where a is in shared memory.
+void multiply_later(float* d, int n, uint64_t a, const uint32_t* a_registers, uint64_t b, bool accumulate,
+                    bool across_a, bool across_b, const Location& where);
 void wait_for_products(size_t pending, const Location& where);
 
 namespace ptx {
@@ -79,17 +80,19 @@ void wgmma_wait(const Location& where = Location::current()) {
 }
 template <int kCount>
 void wgmma_hold(float (&)[kCount]) {}
+template <int kCount>
+void wgmma_hold(uint32_t (&)[kCount]) {}
 template <int N, bool kAcrossA, bool kAcrossB>
 void wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate,
                 const Location& where = Location::current()) {
   static_assert(N == 64 || N == 128 || N == 256);
-  multiply_later(d, N, a, b, accumulate, false, kAcrossA, kAcrossB, where);
+  multiply_later(d, N, a, nullptr, b, accumulate, kAcrossA, kAcrossB, where);
 }
 template <int N>
-void wgmma_tf32(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate,
+void wgmma_tf32(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool accumulate,
                 const Location& where = Location::current()) {
   static_assert(N == 64 || N == 128 || N == 256);
-  multiply_later(d, N, a, b, accumulate, true, false, false, where);
+  multiply_later(d, N, 0, a, b, accumulate, false, false, where);
 }
 template <int kCount>
 void decrease_registers() {}
