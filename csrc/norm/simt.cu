@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
   const V center{mean[column % cut.channels]};
   const int64_t first = block * cut.block_rows * cut.columns + column;
   V total = V::zero(), product = V::zero();
-  constexpr int kRows = sizeof(T) == 8 ? 4 : 8;  // that registers hold
+  [[maybe_unused]] constexpr int kRows = sizeof(T) == 8 ? 4 : 8;  // that registers hold
 #pragma unroll kRows
   for (int r = 0; r < rows; ++r) {
     const int64_t i = first + r * cut.columns;
