@@ -251,8 +251,8 @@ bool forward_has_few_tiles(const WinogradTiling& tiling, int64_t outputs, int64_
 }
 
 // The cut of forward_by_panels(): the transformed filters and the sums of a task each fill a third of its second-level
-// cache at most. With wider tasks fewer channels fit, whose sums are added more often: four panels of AVX2 instead of two
-// are 4 to 10% slower (7x7 and 14x14, 512 channels).
+// cache at most. With wider tasks fewer channels fit, whose sums are added more often: four panels of AVX2 instead of
+// two are 4 to 10% slower (7x7 and 14x14, 512 channels).
 template <class T>
 struct PanelsCut {
   static constexpr int64_t kMostPanels = 2;
