@@ -128,7 +128,7 @@ METHODS = [
     (("grad_input", (1, 28, 28, 64), (7, 7, 64, 64), {}), "pointers to pixels", "gemm_rows"),
     (
         ("grad_input", (1, 28, 28, 64), (5, 5, 64, 64), {}),
-        *("transformed tiles", "winograd5x5", "gemm_rows"),
+        *("transformed tiles", "winograd5x5", "gemm_strip"),
     ),
     (("grad_weight", (1, 28, 28, 3), (3, 3, 3, 64), {}), "filter rows", "gemm_columns"),
     (

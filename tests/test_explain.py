@@ -55,7 +55,7 @@ def test_figures_of_a_row():
     layer = model.layers[0]
     assert row.scratch_bytes == layer.scratch(2, 4, (16, 20, 32)).forward > 0
     assert row.gflops is None
-    assert row.kernel.startswith("winograd 4x4 + gemm_rows ")
+    assert row.kernel.startswith("winograd 4x4 + gemm_strip ")
 
 
 def test_products_are_explained_by_the_product_that_runs():

@@ -82,20 +82,67 @@ struct Products {
   T* row(int64_t product, int64_t tile) { return row(tile) + product * step; }
 };
 
-// The kernels of one call, chosen once: another thread may change the instruction set meanwhile.
+// The kernels of one call, chosen once: another thread may change the instruction set meanwhile. The products' rows lie
+// at equal distances: strips take them, of all heights that the instruction set has for panels of nr columns. What is
+// less than the lowest one is left to GemmRows.
 template <class T>
-struct TileKernels {
+class TileKernels {
+ public:
   typename Winograd::Fn<T>* transform;
-  const Kernel& rows;
 
   TileKernels(const WinogradTiling& tiling, int64_t outputs)
       : transform(function_of<Winograd, T>(select_winograd<T>(tiling))),
-        rows(select_tile<GemmRows, T>(std::min(kRows, tiling.count), outputs)) {}
-  int64_t mr() const { return rows.facts.mr; }
-  int64_t nr() const { return rows.facts.nr; }
+        rows_(&select_tile<GemmRows, T>(std::min(kRows, tiling.count), outputs)) {
+    const int64_t tiles = std::min(kRows, tiling.count);
+    double best = 0;
+    for (const Kernel& strip : GemmStrip::kernels()) {
+      if (!is_row_of<GemmStrip, T>(strip) || strip.isa != rows_->isa || strip.facts.mr > tiles) continue;
+      const double cost =
+          static_cast<double>(ceil_div(tiles, strip.facts.mr) * ceil_div(outputs, strip.facts.nr)) * tile_cycles(strip);
+      if (main_ != nullptr && cost >= best) continue;
+      main_ = &strip;
+      best = cost;
+    }
+    if (main_ == nullptr) return;
+    rows_ = nullptr;
+    for (const Kernel& kernel : GemmRows::kernels()) {
+      if (kernel.isa != main_->isa || kernel.facts.nr != main_->facts.nr) continue;
+      const bool lower = rows_ == nullptr || kernel.facts.mr < rows_->facts.mr;
+      if (is_row_of<GemmRows, T>(kernel) && lower) rows_ = &kernel;
+      if (is_row_of<GemmStrip, T>(kernel) && strip_count_ < kMostStrips) strips_[strip_count_++] = &kernel;
+    }
+    if (rows_ == nullptr) throw std::logic_error("no kernel for what strips leave");
+  }
+
+  const Kernel& rows() const { return *rows_; }
+  // The one that takes most of the tiles.
+  const Kernel& main() const { return main_ != nullptr ? *main_ : *rows_; }
+  int64_t mr() const { return main().facts.mr; }
+  int64_t nr() const { return rows_->facts.nr; }
+
+  // The strips for so many tiles, or null if GemmRows is to take them.
+  const Kernel* strip_for(int64_t tiles) const {
+    const Kernel* best = nullptr;
+    int64_t fewest = 0;
+    for (int64_t i = 0; i < strip_count_; ++i) {
+      const int64_t mr = strips_[i]->facts.mr;
+      const int64_t computed = ceil_div(tiles, mr) * mr;
+      if (mr > tiles || (best != nullptr && computed > fewest)) continue;
+      if (best != nullptr && computed == fewest && mr < best->facts.mr) continue;
+      best = strips_[i];
+      fewest = computed;
+    }
+    return best;
+  }
 
  private:
-  static constexpr int64_t kRows = 240;  // a multiple of every tile's rows
+  static constexpr int64_t kRows = 840;  // a multiple of every tile's rows
+  static constexpr int64_t kMostStrips = 4;
+
+  const Kernel* rows_;
+  const Kernel* main_ = nullptr;
+  const Kernel* strips_[kMostStrips] = {};
+  int64_t strip_count_ = 0;
 };
 
 // Filters [taps, c, o]: element (k, i, j) is data[k * k_step + i * i_step + j].
@@ -115,7 +162,7 @@ class Multiplier {
         side_(tiling.side),
         products_(tiling.products),
         taps_(tiling.taps()),
-        runner_(function_of<GemmRows, T>(kernels.rows), kernels.rows.facts.mr, kernels.rows.facts.nr) {}
+        runner_(function_of<GemmRows, T>(kernels.rows()), kernels.rows().facts.mr, kernels.rows().facts.nr) {}
 
   // Transforms `channels` input channels of `columns` filters; those of a product lie `step` after the one before.
   void transform(const FilterView<T>& w, int64_t channels, int64_t columns, T* panels, int64_t step) const {
@@ -140,7 +187,23 @@ class Multiplier {
   // needed after it, or null.
   void multiply(int64_t rows, const T* v, int64_t ldv, const T* panel, int64_t steps, int64_t columns, bool adds,
                 const T* next, T* out, int64_t ld_out) {
-    const int64_t tiles = ceil_div(rows, kernels_.mr());
+    int64_t done = 0;
+    if (const Kernel* strip = kernels_.strip_for(rows); strip != nullptr) {
+      const int64_t mr = strip->facts.mr;
+      done = adds ? rows / mr * mr : rows;
+      function_of<GemmStrip, T> (*strip)({done, columns, 1, steps, v, ldv, 0, panel, kernels_.nr(), 0, nullptr, false,
+                                          out, ld_out, adds, next, ceil_div(kernels_.nr(), ceil_div(done, mr))});
+      next = nullptr;
+    }
+    if (done < rows)
+      multiply_rest(rows - done, v + done * ldv, ldv, panel, steps, columns, adds, next, out + done * ld_out, ld_out);
+  }
+
+ private:
+  void multiply_rest(int64_t rows, const T* v, int64_t ldv, const T* panel, int64_t steps, int64_t columns, bool adds,
+                     const T* next, T* out, int64_t ld_out) {
+    const int64_t mr = kernels_.rows().facts.mr;
+    const int64_t tiles = ceil_div(rows, mr);
     GemmTile<T> tile{};
     tile.taps = 1;
     tile.ldb = kernels_.nr();
@@ -153,9 +216,9 @@ class Multiplier {
       for (int64_t t = 0; t < tiles; ++t) {
         const T* a[TileRunner<T>::kMaxMr];
         T* c[TileRunner<T>::kMaxMr];
-        const int64_t first = t * kernels_.mr();
-        const int64_t live = std::min(kernels_.mr(), rows - first);
-        for (int64_t i = 0; i < kernels_.mr(); ++i) a[i] = v + (first + std::min(i, live - 1)) * ldv;
+        const int64_t first = t * mr;
+        const int64_t live = std::min(mr, rows - first);
+        for (int64_t i = 0; i < mr; ++i) a[i] = v + (first + std::min(i, live - 1)) * ldv;
         for (int64_t i = 0; i < live; ++i) c[i] = out + (first + i) * ld_out;
         tile.a = a;
         tile.next = next != nullptr ? next + k * kernels_.nr() + t * tile.kc * kernels_.nr() / tiles : nullptr;
@@ -164,7 +227,6 @@ class Multiplier {
     }
   }
 
- private:
   static constexpr int64_t kFiltersAhead = 4;
 
   const TileKernels<T>& kernels_;
@@ -488,7 +550,7 @@ WayPlan plan_winograd(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
   }
   // The input gradient is a convolution with the channels exchanged.
   const int64_t outputs = pass == Conv2dPass::forward ? p.o : p.c;
-  return {ConvWay::winograd, &TileKernels<T>(tiling, outputs).rows, &transform};
+  return {ConvWay::winograd, &TileKernels<T>(tiling, outputs).main(), &transform};
 }
 
 template <class T>

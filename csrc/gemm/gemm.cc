@@ -92,14 +92,13 @@ void gemm_turned(int64_t m, int64_t n, int64_t k, const T* a, const T* b, const 
   });
 }
 
-// Cycles of one step of a tile, by its fused multiply-adds and by its loads, two of each a cycle.
-double cycles(const Kernel& row) {
+}  // namespace
+
+double tile_cycles(const Kernel& row) {
   const int lanes = vector_bytes(row.isa) / static_cast<int>(size_of(row.dtype));
   const double vectors = static_cast<double>(row.facts.nr) / std::max(lanes, 1);
   return std::max(row.facts.mr * vectors, row.facts.mr + vectors) / 2;
 }
-
-}  // namespace
 
 Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
@@ -142,7 +141,7 @@ const Kernel& select_tile(int64_t m, int64_t n, Arch arch) {
     if (row.kind != first.kind || row.dtype != first.dtype || row.isa != first.isa) continue;
     const int64_t tiles =
         ceil_div(std::max<int64_t>(m, 1), row.facts.mr) * ceil_div(std::max<int64_t>(n, 1), row.facts.nr);
-    const double cost = static_cast<double>(tiles) * cycles(row);
+    const double cost = static_cast<double>(tiles) * tile_cycles(row);
     if (best_cost == 0 || cost < best_cost * kGain) {
       best = &row;
       best_cost = cost;

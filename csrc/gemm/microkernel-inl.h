@@ -62,6 +62,14 @@ struct Accumulators {
     }
   }
 
+  __attribute__((always_inline)) void load(const typename V::T* c, int64_t ld) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) v[i][j] = V::load(c + i * ld + j * V::N);
+    }
+  }
+
   __attribute__((always_inline)) void store(typename V::T* c, int64_t ld) const {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {

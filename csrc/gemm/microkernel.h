@@ -52,7 +52,8 @@ struct GemmPanel {
 //                                                   * b[j / NR * b_panel + (t * run + k) * ldb + j % NR]
 //
 // t, k ascending, each step one fused multiply-add; b and bias defined up to a multiple of NR columns; bias and relu
-// as above. A few rows at a time get all their columns: with few steps that writes C at its full speed.
+// as above. A few rows at a time get all their columns: with few steps that writes C at its full speed. With
+// `accumulate` the sums go on from what c holds, and rows is a multiple of MR.
 template <class T>
 struct GemmStripArgs {
   int64_t rows;
@@ -69,6 +70,9 @@ struct GemmStripArgs {
   bool relu;
   T* c;
   int64_t ldc;
+  bool accumulate = false;
+  const T* next = nullptr;  // as in GemmTile
+  int64_t next_step = 0;
 };
 
 struct GemmStrip {
@@ -180,6 +184,9 @@ double measure_fma_peak(DType dtype);
 #define SIXLOOP_KERNEL SIXLOOP_DECLARE_KERNEL
 #include "gemm/kernels.inc"
 #undef SIXLOOP_KERNEL
+
+// Cycles of one step of a register tile, by its fused multiply-adds and by its loads, two of each a cycle.
+double tile_cycles(const Kernel& row);
 
 // The kernel for a product of m rows and n columns: the one that spends the fewest cycles on them. A pure function.
 template <class Kind, class T>

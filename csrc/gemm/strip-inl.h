@@ -14,6 +14,9 @@ void gemm_strip(const GemmStripArgs<typename V::T>& s) {
   constexpr int64_t kNr = NV * V::N;
   const int64_t skip = s.a_tap - s.run;
   alignas(64) T edge[MR * kNr];
+  // A prefetch of address zero would look through the page tables: without `next`, of what is there already.
+  const T* next = s.next != nullptr ? s.next : s.b;
+  const int64_t next_step = s.next_step;
   for (int64_t done = 0; done < s.rows; done += MR) {
     // The last tile ends with the last row: what it shares with the tile before it computes again, to the same bits.
     const int64_t first = done + MR <= s.rows ? done : s.rows - MR;
@@ -25,21 +28,29 @@ void gemm_strip(const GemmStripArgs<typename V::T>& s) {
       const T* b = panel;
       const int64_t ldb = s.ldb;
       Accumulators<V, MR, NV> acc;
-      acc.clear();
+      T* c = s.c + first * s.ldc + j;
+      const int64_t live = s.columns - j;
+      const size_t bytes = static_cast<size_t>(live) * sizeof(T);
+      if (!s.accumulate) {
+        acc.clear();
+      } else if (live >= kNr) {
+        acc.load(c, s.ldc);
+      } else {
+        for (int i = 0; i < MR; ++i) std::memcpy(edge + i * kNr, c + i * s.ldc, bytes);
+        acc.load(edge, kNr);
+      }
       int64_t k = 0;
       for (int64_t tap = 0; tap < s.taps; ++tap, k += skip) {
-        for (const int64_t end = k + s.run; k < end; ++k, b += ldb) {
+        for (const int64_t end = k + s.run; k < end; ++k, b += ldb, next += next_step) {
+          __builtin_prefetch(next, 0, 2);
           acc.step(b, [&](int i) __attribute__((always_inline)) { return row[i] + k; });
         }
       }
       acc.finish(s.bias == nullptr ? nullptr : s.bias + j, s.relu);
-      T* c = s.c + first * s.ldc + j;
-      const int64_t live = s.columns - j;
       if (live >= kNr) {
         acc.store(c, s.ldc);
       } else {
         acc.store(edge, kNr);
-        const size_t bytes = static_cast<size_t>(live) * sizeof(T);
         for (int i = 0; i < MR; ++i) std::memcpy(c + i * s.ldc, edge + i * kNr, bytes);
       }
     }

@@ -133,6 +133,7 @@ TEST(gemm_strip) {
       for (int64_t columns : {int64_t{1}, nr - 1, nr, nr + 1, 2 * nr + 3}) {
         const bool with_bias = columns % 2 == 0;
         const bool relu = rows % 2 == 0;
+        const bool accumulate = rows % mr == 0;
         const int64_t padded = (columns + nr - 1) / nr * nr;
         const int64_t a_tap = (rows - 1) * a_step + run + 1;
         // Panels of B behind each other, or where a wider matrix has them.
@@ -146,10 +147,10 @@ TEST(gemm_strip) {
         Guarded<T> c(values<T>((rows - 1) * ldc + columns, 4));
         std::vector<T> expected(c.get(), c.get() + (rows - 1) * ldc + columns);
         kernel({rows, columns, taps, run, a.get(), a_step, a_tap, b.get(), ldb, b_panel,
-                with_bias ? bias.get() : nullptr, relu, c.get(), ldc});
+                with_bias ? bias.get() : nullptr, relu, c.get(), ldc, accumulate, relu ? b.get() : nullptr, 1});
         for (int64_t i = 0; i < rows; ++i) {
           for (int64_t j = 0; j < columns; ++j) {
-            T sum = 0;
+            T sum = accumulate ? expected[static_cast<size_t>(i * ldc + j)] : T{0};
             for (int64_t s = 0; s < steps; ++s) {
               sum = std::fma(a[i * a_step + s / run * a_tap + s % run], b[j / nr * b_panel + s * ldb + j % nr], sum);
             }
