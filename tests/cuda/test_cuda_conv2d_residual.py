@@ -7,12 +7,21 @@ import reference
 import sixloop
 from comparators import assert_same_bits
 from on_cuda import Unaligned, assert_same_as_cpu, to_cuda
-from on_tensor_cores import KINDS, as_float32, bound, check, factors, is_bfloat16, options, to_gpu
+from on_tensor_cores import (
+    CONVOLUTION_KINDS,
+    as_float32,
+    bound,
+    check,
+    factors,
+    is_bfloat16,
+    options,
+    to_gpu,
+)
 from shapes import CONVS, Conv
 from sixloop import ops
 from test_cuda_conv2d_tensor_cores import TILES
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", CONVOLUTION_KINDS)
 GROUPS_WITHOUT_TENSOR_CORES = "groups of few channels"
 DEPTHWISE = "depthwise of chunks"
 
