@@ -8,14 +8,13 @@
 namespace sixloop {
 namespace {  // each ISA's file compiles a copy of its own
 
-template <class V, int MR, int NV>
-void gemm_strip(const GemmStripArgs<typename V::T>& s) {
+template <class V, int MR, int NV, bool kFetches>
+void strip_tiles(const GemmStripArgs<typename V::T>& s) {
   using T = typename V::T;
   constexpr int64_t kNr = NV * V::N;
   const int64_t skip = s.a_tap - s.run;
   alignas(64) T edge[MR * kNr];
-  // A prefetch of address zero would look through the page tables: without `next`, of what is there already.
-  const T* next = s.next != nullptr ? s.next : s.b;
+  const T* next = s.next;
   const int64_t next_step = s.next_step;
   for (int64_t done = 0; done < s.rows; done += MR) {
     // The last tile ends with the last row: what it shares with the tile before it computes again, to the same bits.
@@ -41,8 +40,11 @@ void gemm_strip(const GemmStripArgs<typename V::T>& s) {
       }
       int64_t k = 0;
       for (int64_t tap = 0; tap < s.taps; ++tap, k += skip) {
-        for (const int64_t end = k + s.run; k < end; ++k, b += ldb, next += next_step) {
-          __builtin_prefetch(next, 0, 2);
+        for (const int64_t end = k + s.run; k < end; ++k, b += ldb) {
+          if constexpr (kFetches) {
+            __builtin_prefetch(next, 0, 2);
+            next += next_step;
+          }
           acc.step(b, [&](int i) __attribute__((always_inline)) { return row[i] + k; });
         }
       }
@@ -55,6 +57,12 @@ void gemm_strip(const GemmStripArgs<typename V::T>& s) {
       }
     }
   }
+}
+
+template <class V, int MR, int NV>
+void gemm_strip(const GemmStripArgs<typename V::T>& s) {
+  if (s.next != nullptr) return strip_tiles<V, MR, NV, true>(s);
+  strip_tiles<V, MR, NV, false>(s);
 }
 
 }  // namespace
