@@ -172,7 +172,9 @@ def test_plans_of_products():
     with sixloop.force_isa("scalar"):
         assert ops.gemm_plan(8, 64, 512).method == "pointers to rows"
         assert ops.gemm_plan(4096, 64, 64).method == "product by strips"
-        plan = ops.gemm_plan(60, 64, 64, transpose_a=True, dtype="float64")
+        assert ops.gemm_plan(60, 64, 64).method == "product by strips"  # one task's
+        assert ops.gemm_plan(60, 66, 64).method == "pointers to rows"  # with a panel in part
+        plan = ops.gemm_plan(60, 64, 200, transpose_a=True, dtype="float64")
         assert plan[:4] == ("gemm", "", "packed panels", ("gemm_panel_f64_4x4__scalar",))
         plan = ops.gemm_plan(4096, 1000, 8, transpose_a=True)
         assert plan.method == "product by strips, left matrix turned"

@@ -518,7 +518,11 @@ template <class T>
 bool strips_pay(const Kernel& row, int64_t m, int64_t taps, int64_t kc, int64_t n) {
   constexpr int64_t kFewSteps = 192;
   constexpr int64_t kLeastStripTiles = 16;
-  return taps == 1 && kc <= kFewSteps && m >= kLeastStripTiles * row.facts.mr &&
+  // One task's product with whole panels: 64 cubed takes 3.9 instead of 4.7 microseconds; with other panels, which are
+  // copied, up to 20% more.
+  const bool one_task = m * n * kc <= kLeastWork && n % row.facts.nr == 0;
+  const int64_t least = one_task ? 1 : kLeastStripTiles;
+  return taps == 1 && kc <= kFewSteps && m >= least * row.facts.mr &&
          kc * n * static_cast<int64_t>(sizeof(T)) <= l2_bytes() / 8;
 }
 
