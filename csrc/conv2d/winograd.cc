@@ -189,14 +189,17 @@ class Multiplier {
                 const T* next, T* out, int64_t ld_out) {
     int64_t done = 0;
     if (const Kernel* strip = kernels_.strip_for(rows); strip != nullptr) {
+      const auto kernel = function_of<GemmStrip, T>(*strip);
+      const int64_t nr = kernels_.nr();
       const int64_t mr = strip->facts.mr;
       done = adds ? rows / mr * mr : rows;
-      function_of<GemmStrip, T> (*strip)({done, columns, 1, steps, v, ldv, 0, panel, kernels_.nr(), 0, nullptr, false,
-                                          out, ld_out, adds, next, ceil_div(kernels_.nr(), ceil_div(done, mr))});
+      const int64_t next_step = ceil_div(nr, ceil_div(done, mr));
+      kernel({done, columns, 1, steps, v, ldv, 0, panel, nr, 0, nullptr, false, out, ld_out, adds, next, next_step});
       next = nullptr;
     }
-    if (done < rows)
+    if (done < rows) {
       multiply_rest(rows - done, v + done * ldv, ldv, panel, steps, columns, adds, next, out + done * ld_out, ld_out);
+    }
   }
 
  private:
