@@ -131,11 +131,6 @@ METHODS = [
         *("transformed tiles", "winograd5x5", "gemm_strip"),
     ),
     (("grad_weight", (1, 28, 28, 3), (3, 3, 3, 64), {}), "filter rows", "gemm_columns"),
-    (
-        ("grad_weight", (64, 28, 28, 1), (5, 5, 1, 6), {"padding": 2}),
-        "parts side by side",
-        "lane_sums",
-    ),
     (("grad_weight", (1, 28, 28, 64), (1, 1, 64, 48), {}), "packed windows", "gemm_panel"),
     (
         ("grad_weight", (1, 14, 14, 64), (1, 1, 64, 1024), {}),
@@ -166,6 +161,15 @@ def test_methods_and_kernels(case, dtype, isa):
     for name, kernel in zip(plan.kernels, kernels, strict=True):
         assert name.startswith(f"{kernel}_f{dtype[-2:]}")
         assert name.endswith(f"__{isa}")
+
+
+def test_parts_lie_side_by_side_where_a_vector_holds_them(isa):
+    plan = ops.conv2d_plan("grad_weight", (64, 28, 28, 1), (5, 5, 1, 6), padding=2)
+    if isa == "avx512":
+        assert plan.method == "parts side by side"
+        assert plan.kernels == ("lane_sums_f32_5x3__avx512",)
+    else:
+        assert plan.method == "filter rows"
 
 
 def test_plans_of_products():
