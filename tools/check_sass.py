@@ -95,7 +95,7 @@ RULES = [
     ),
     Rule(r"^round_taps_kernel", WHOLE),
     Rule(r"^tma_kernel<", ("HGMMA.F32.BF16", "UTMALDG", "USETMAXREG"), arch="sm_90a"),
-    Rule(r"^tma_kernel<.*TmaWindows<", ("UTMALDG.4D.IM2COL", "UTMALDG.3D"), arch="sm_90a"),
+    Rule(r"^tma_kernel<.*TmaWindow(s<|Columns)", ("UTMALDG.4D.IM2COL", "UTMALDG.3D"), arch="sm_90a"),
 ]
 # A thread gets registers in units of so many.
 REGISTER_UNIT = 8

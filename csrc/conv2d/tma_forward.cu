@@ -2,7 +2,7 @@
 
 namespace sixloop::cuda {
 
-bool tma_images(const ProductSizes& g, const Windows<BFloat16>& x, int box_pixels, CUtensorMap* map, TmaAxis* down,
+bool tma_images(const Windows<BFloat16>& x, int64_t images, int box_pixels, CUtensorMap* map, TmaAxis* down,
                 TmaAxis* right) {
   const auto encode =
       reinterpret_cast<PFN_cuTensorMapEncodeIm2col_v12000>(tensor_map_encoder("cuTensorMapEncodeIm2col"));
@@ -17,7 +17,6 @@ bool tma_images(const ProductSizes& g, const Windows<BFloat16>& x, int box_pixel
   };
   *down = axis(x.pixels_h, rows);
   *right = axis(x.pixels_w, columns);
-  const int64_t images = g.m / (x.pixels_h * x.pixels_w);
   const auto size = [](int64_t value) { return static_cast<cuuint64_t>(value); };
   const cuuint64_t sizes[] = {size(x.c), size(x.w), size(x.h), size(images)};
   const cuuint64_t pixel = size(x.c) * sizeof(BFloat16);

@@ -22,16 +22,17 @@ bool im2col_axis(int64_t size, int64_t pixels, int64_t step, int64_t base, int64
          step <= kMostStep;
 }
 
-WindowLoads plan_window_loads(int64_t channels, WgmmaTile tile) {
-  constexpr int64_t kBox = 64;
+WindowLoads plan_window_loads(int64_t channels, WgmmaTile tile, Reduction reduction) {
+  constexpr int64_t kBox = 64, kGroup = 16;  // steps of k of an instruction
   const int64_t brought = (channels + kBox - 1) / kBox * kBox;
-  const bool wins = channels % 16 == 0 && 4 * channels >= 3 * brought && tile != WgmmaTile::m64n64;
+  const bool same_bits = reduction == Reduction::over_pixels || channels % kGroup == 0;
+  const bool wins = same_bits && 4 * channels >= 3 * brought && tile != WgmmaTile::m64n64;
   return wins ? WindowLoads::tma : WindowLoads::cp_async;
 }
 
-WindowLoads window_loads(int64_t channels, WgmmaTile tile) {
+WindowLoads window_loads(int64_t channels, WgmmaTile tile, Reduction reduction) {
   const char* const forced = std::getenv("SIXLOOP_WINDOW_LOADS");
-  if (forced == nullptr || *forced == '\0') return plan_window_loads(channels, tile);
+  if (forced == nullptr || *forced == '\0') return plan_window_loads(channels, tile, reduction);
   const std::string name = forced;
   if (name == "tma") return WindowLoads::tma;
   if (name == "cp_async") return WindowLoads::cp_async;

@@ -23,13 +23,17 @@ bool im2col_axis(int64_t size, int64_t pixels, int64_t step, int64_t base, int64
 // a time.
 enum class WindowLoads { cp_async, tma };
 
-// `channels`: of a tap. A guess until it is measured. The engine wins where few of its channels are zeros (a quarter at
-// most), and where tiles are large; small ones, two or three blocks to a processor, hide their addresses behind each
-// other's products. With a multiple of 16 channels both have the same bits, so that the choice may depend on the tile,
-// which depends on the batch.
-WindowLoads plan_window_loads(int64_t channels, WgmmaTile tile);
+// What a product with windows adds up: channels under taps in the forward pass and the input gradient, pixels in the
+// weight gradient.
+enum class Reduction { over_channels, over_pixels };
+
+// `channels`: of a tap, of one group. A guess until it is measured. The engine wins where few of its channels are not
+// this tap's (a quarter at most), and where tiles are large; small ones, two or three blocks to a processor, hide their
+// addresses behind each other's products. The choice may depend on the tile, which depends on the batch, since both
+// have the same bits: in sums over pixels always, in those over channels where these are a multiple of 16.
+WindowLoads plan_window_loads(int64_t channels, WgmmaTile tile, Reduction reduction);
 
 // What SIXLOOP_WINDOW_LOADS=tma or cp_async asks for, a switch of tests and measurements, or else the plan.
-WindowLoads window_loads(int64_t channels, WgmmaTile tile);
+WindowLoads window_loads(int64_t channels, WgmmaTile tile, Reduction reduction);
 
 }  // namespace sixloop

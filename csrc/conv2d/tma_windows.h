@@ -1,5 +1,5 @@
-// Windows of convolutions that Hopper's copy engine brings, for the main loop of gemm/tma_product.h. k is (tap, 64
-// channels), so that a stage is 64 channels under one tap: the last ones of a tap are zeros, which are products, too.
+// Windows of convolutions that Hopper's copy engine brings, for the main loop of gemm/tma_product.h, 64 channels under
+// one tap at a time: the last ones of a tap are zeros, which are products, too.
 #pragma once
 
 #include "conv2d/mma_windows.h"
@@ -13,7 +13,8 @@ struct TmaAxis {
   Index pixels, lower, step, first, tap;
 };
 
-// kTurnedFilters: filters are [taps, n, channels], as the input gradient has them; else [taps, channels, n].
+// Of the forward pass and of the input gradient: k is (tap, 64 channels). kTurnedFilters: filters are [taps, n,
+// channels], as the input gradient has them; else [taps, channels, n].
 template <bool kTurnedFilters>
 struct TmaWindows {
   static constexpr bool kTurnedA = true, kTurnedB = kTurnedFilters;
@@ -55,6 +56,72 @@ struct TmaWindows {
     ptx::tma_prefetch(&images);
     ptx::tma_prefetch(&filters);
   }
+  __device__ __forceinline__ static RowRange rows(int64_t row, int64_t m) { return {row, m}; }
+};
+
+// Of the weight gradient: a row of A is (tap, 64 channels), of which those beyond `run`, zeros or another group's, are
+// no rows of C. k is a pixel.
+struct TmaWindowColumns {
+  static constexpr bool kTurnedA = false, kTurnedB = false;
+  static constexpr int kBox = 64;  // channels, and pixels
+  CUtensorMap images, dy;
+  TmaAxis down, right;
+  Index taps_w, run;
+  Index boxes, boxes_of_tap;
+  Place step;  // from one load to the next
+
+  template <class Shape>
+  struct Loader {
+    static constexpr int kBoxes = Shape::BM / kBox;
+    const TmaWindowColumns& windows;
+    const ProductTile& at;
+    Place pixel;
+    int k;
+    int channel[kBoxes], to_right[kBoxes], to_down[kBoxes];
+
+    __device__ __forceinline__ Loader(const TmaWindowColumns& operands, const ProductTile& tile)
+        : windows(operands),
+          at(tile),
+          pixel(place_of(static_cast<uint32_t>(at.k_begin), operands.down.pixels, operands.right.pixels)),
+          k(static_cast<int>(at.k_begin)) {
+      static_assert(Shape::BK == kBox);
+#pragma unroll
+      for (int i = 0; i < kBoxes; ++i) {
+        // Below the last box comes that one again: a stage is complete with the bytes of all its boxes.
+        const Index below = static_cast<Index>(at.row / kBox) + i;
+        const Place tap = place_of(static_cast<uint32_t>(below < windows.boxes ? below : windows.boxes - 1),
+                                   windows.taps_w, windows.boxes_of_tap);
+        channel[i] = static_cast<int>(at.batch) * windows.run + tap.low * kBox;
+        to_right[i] = windows.right.first + tap.middle * windows.right.tap;
+        to_down[i] = windows.down.first + tap.high * windows.down.tap;
+      }
+    }
+    __device__ __forceinline__ void load(BFloat16* stage, uint64_t* barrier) {
+      const TmaAxis& down = windows.down;
+      const TmaAxis& right = windows.right;
+#pragma unroll
+      for (int i = 0; i < kBoxes; ++i) {
+        ptx::tma_load_im2col(
+            stage + i * Shape::kTile, &windows.images, barrier,
+            {channel[i], right.lower + pixel.low * right.step, down.lower + pixel.middle * down.step, pixel.high},
+            to_right[i], to_down[i]);
+      }
+      tma_load_operand<Shape::BN, kTurnedB>(stage + Shape::BM * Shape::BK, &windows.dy, barrier, at.column, k,
+                                            at.batch);
+      k += kBox;
+      pixel.add(windows.step, down.pixels, right.pixels);
+    }
+  };
+  __device__ __forceinline__ void prefetch() const {
+    ptx::tma_prefetch(&images);
+    ptx::tma_prefetch(&dy);
+  }
+  __device__ __forceinline__ RowRange rows(int64_t row, int64_t) const {
+    const auto box = static_cast<Index>(row / kBox);
+    const Index tap = box / boxes_of_tap, channels = box % boxes_of_tap * kBox + static_cast<Index>(row % kBox);
+    const int64_t first = int64_t{tap} * run;
+    return {first + channels, box < boxes ? first + run : 0};
+  }
 };
 
 // Filters of the taps of windows: data + number * size are those of a tap, whose number is as in TmaWindows.
@@ -69,5 +136,8 @@ struct TmaFilters {
 template <bool kTurnedFilters, class Rows>
 bool tma_windows(const ProductSizes& g, WgmmaTile tile, const Windows<BFloat16>& x, const TmaFilters& w,
                  const MmaSink<Rows>& sink);
+// The same of the weight gradient of `images` images, of all groups and parts. dy: rows of `ld` elements.
+bool tma_window_columns(const ProductSizes& g, WgmmaTile tile, const Windows<BFloat16>& x, const BFloat16* dy,
+                        int64_t ld, int64_t images, const MmaSink<DenseRows>& sink);
 
 }  // namespace sixloop::cuda

@@ -1,3 +1,4 @@
+#include "conv2d/tma_windows.h"
 #include "conv2d/wgmma_algorithms.h"
 
 namespace sixloop::cuda {
@@ -10,6 +11,7 @@ void wgmma_grad_weight(const ProductSizes& g, const Windows<BFloat16>& x, const 
   const MmaMatrix<BFloat16, false, false> right{dy, ld, g.n, g.n, kWidth};
   const WgmmaPlan plan = plan_wgmma(g.m, g.n, g.k, g.batches, true, kWgmmaLimitsHere);
   in_parts(g, plan, dw, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {
+    if (tma_window_columns(sizes, plan.tile, x, dy, ld, images, sink)) return;
     with_wgmma_shape<BFloat16>(plan.tile, [&](auto shape) { launch_wgmma<decltype(shape)>(sizes, left, right, sink); });
   });
 }

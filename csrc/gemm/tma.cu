@@ -19,8 +19,8 @@ void check_tensor_map(CUresult error, const char* encoder) {
   if (error != CUDA_SUCCESS) throw_cuda_error(cudaErrorInvalidValue, encoder, __FILE__, __LINE__);
 }
 
-CUtensorMap tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOperand<BFloat16>& operand, int64_t k,
-                        int64_t batches, int box_x) {
+void tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOperand<BFloat16>& operand, int64_t k,
+                 int64_t batches, int box_x, CUtensorMap* map) {
   constexpr auto kBytes = static_cast<int64_t>(sizeof(BFloat16));
   const int64_t lines = operand.turned ? operand.x_end : k, length = operand.turned ? k : operand.x_end;
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(length), static_cast<cuuint64_t>(lines),
@@ -31,12 +31,10 @@ CUtensorMap tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOpera
   const auto across = static_cast<cuuint32_t>(box_x);
   const cuuint32_t box[] = {64, operand.turned ? across : 64, 1};
   const cuuint32_t ones[] = {1, 1, 1};
-  CUtensorMap map;
-  check_tensor_map(encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<BFloat16*>(operand.data), sizes,
-                          strides, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+  check_tensor_map(encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<BFloat16*>(operand.data), sizes, strides,
+                          box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                           CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
                    "cuTensorMapEncodeTiled");
-  return map;
 }
 
 }  // namespace sixloop::cuda

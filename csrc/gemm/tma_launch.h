@@ -11,9 +11,9 @@ bool launch_tma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left
   const PFN_cuTensorMapEncodeTiled_v12000 encode = tma_encoder();
   if (encode == nullptr) return false;
   const auto launch = [&](auto turned_a, auto turned_b) {
-    const TmaMatrices<turned_a(), turned_b()> operands{
-        tma_operand(encode, left, g.k, g.batches, turned_a() ? Shape::BM : 64),
-        tma_operand(encode, right, g.k, g.batches, turned_b() ? Shape::BN : 64)};
+    TmaMatrices<turned_a(), turned_b()> operands;
+    tma_operand(encode, left, g.k, g.batches, turned_a() ? Shape::BM : 64, &operands.a);
+    tma_operand(encode, right, g.k, g.batches, turned_b() ? Shape::BN : 64, &operands.b);
     launch_tma<Shape>(g, operands, sink);
   };
   const auto with_right = [&](auto turned_a) {

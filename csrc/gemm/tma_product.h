@@ -8,6 +8,8 @@
 //       void load(T* stage, uint64_t* barrier);   // the next ones: rows of A, then columns of B
 //     };
 //     void prefetch() const;                      // its maps
+//     RowRange rows(int64_t row, int64_t m) const;  // of C, from this one of the m rows that are multiplied: 16 of
+//     them
 #pragma once
 
 #include <cudaTypedefs.h>
@@ -101,6 +103,7 @@ struct TmaMatrices {
     ptx::tma_prefetch(&a);
     ptx::tma_prefetch(&b);
   }
+  __device__ __forceinline__ static RowRange rows(int64_t row, int64_t m) { return {row, m}; }
 };
 
 template <class Shape, class Operands, class Rows>
@@ -165,11 +168,12 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
       ptx::wgmma_wait<0>();
       ptx::wgmma_hold(acc);
       if (used != nullptr && lane == 0) ptx::mbarrier_arrive(used);
-      store_tile<BM, BN, Shape::kResultColumns>(acc, results, moments, warp, g, at, sink, [&] {
-        ptx::mbarrier_arrive(together);
-        ptx::mbarrier_wait(together, meetings);
-        meetings ^= 1;
-      });
+      store_tile<BM, BN, Shape::kResultColumns>(acc, results, moments, warp, operands.rows(at.row + warp * 16, g.m), g,
+                                                at, sink, [&] {
+                                                  ptx::mbarrier_arrive(together);
+                                                  ptx::mbarrier_wait(together, meetings);
+                                                  meetings ^= 1;
+                                                });
     }
   }
 #endif
@@ -193,11 +197,12 @@ void* tensor_map_encoder(const char* name);
 void check_tensor_map(CUresult error, const char* encoder);
 
 // A map of an operand [batches, x_end, k] (turned) or [batches, k, x_end], of which boxes of 64 steps of k and `box_x`
-// rows or columns are loaded. Throws where the driver refuses.
+// rows or columns are loaded. Throws where the driver refuses. The map is no result of the function: it must lie at a
+// multiple of 64 bytes, where GCC 12 does not put every temporary.
 inline PFN_cuTensorMapEncodeTiled_v12000 tma_encoder() {
   return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(tensor_map_encoder("cuTensorMapEncodeTiled"));
 }
-CUtensorMap tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOperand<BFloat16>& operand, int64_t k,
-                        int64_t batches, int box_x);
+void tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOperand<BFloat16>& operand, int64_t k,
+                 int64_t batches, int box_x, CUtensorMap* map);
 
 }  // namespace sixloop::cuda

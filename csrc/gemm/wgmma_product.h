@@ -110,22 +110,28 @@ __device__ __forceinline__ ProductTile product_tile(const ProductSizes& g, int64
   return t;
 }
 
-// Stores a warp's 16 rows of a tile of BM x BN. `results`: kResultWords<kColumns> for each of its BM / 16 warps.
-// `moments`: kTileMomentWords; meet() is a barrier of all these warps. Without moments in the sink neither is used.
+// Rows of C from `first` on, of which those below `end` are there.
+struct RowRange {
+  int64_t first, end;
+};
+
+// Stores a warp's 16 rows of a tile of BM x BN, which are those of `rows`. `results`: kResultWords<kColumns> for each
+// of its BM / 16 warps. `moments`: kTileMomentWords; meet() is a barrier of all these warps. Without moments in the
+// sink neither is used.
 template <int BM, int BN, int kColumns, class Rows, class Meet>
 __device__ __forceinline__ void store_tile(const float (&acc)[BN / 2], float* results, float* moments, int warp,
-                                           const ProductSizes& g, const ProductTile& at, const MmaSink<Rows>& sink,
-                                           const Meet& meet) {
+                                           const RowRange& rows, const ProductSizes& g, const ProductTile& at,
+                                           const MmaSink<Rows>& sink, const Meet& meet) {
 #pragma unroll
   for (int slice = 0; slice < BN / kColumns; ++slice) {
     const int64_t column = at.column + slice * kColumns;
     float* const own = results + warp * kResultWords<kColumns>;
     const WarpResults<kColumns, Rows> to(sink, own, at.batch, at.part, column, g.n);
-    to.store(at.row + warp * 16, g.m, [&](int i) { return acc[slice * (kColumns / 2) + i]; });
+    to.store(rows.first, rows.end, [&](int i) { return acc[slice * (kColumns / 2) + i]; });
     if (sink.moments != nullptr) {
       float* const shared = moments + slice % 2 * (kTileMomentWords<BM, kColumns> / 2);
       WarpMoments<kColumns, Rows> of_slice(sink, own, at.batch, column, g.n);
-      of_slice.add(at.row + warp * 16, g.m, true);
+      of_slice.add(rows.first, rows.end, true);
       of_slice.share(shared + warp * kColumns * kMomentWords);
       meet();
       merge_moments<BM, 16, kColumns>(shared, warp * 32 + static_cast<int>(threadIdx.x) % 32, 2 * BM, sink, at.row, g.m,
@@ -225,8 +231,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   __syncthreads();
 
   float* const results = reinterpret_cast<float*>(shared);
-  store_tile<BM, BN, Shape::kResultColumns>(acc, results, results + Shape::kResultBytes / sizeof(float),
-                                            static_cast<int>(threadIdx.x) / 32, g, at, sink, [] { __syncthreads(); });
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  store_tile<BM, BN, Shape::kResultColumns>(acc, results, results + Shape::kResultBytes / sizeof(float), warp,
+                                            {at.row + warp * 16, g.m}, g, at, sink, [] { __syncthreads(); });
 #endif
 }
 

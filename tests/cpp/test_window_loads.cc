@@ -54,24 +54,38 @@ TEST(axes_have_the_limits_of_maps) {
 
 TEST(the_engine_brings_whole_boxes_to_large_tiles) {
   constexpr auto kTma = WindowLoads::tma, kGathered = WindowLoads::cp_async;
-  for (const auto tile : {WgmmaTile::m128n256, WgmmaTile::m128n128, WgmmaTile::m128n64}) {
-    for (const int64_t channels : {48, 64, 96, 128, 256, 512}) CHECK(plan_window_loads(channels, tile) == kTma);
-    for (const int64_t channels : {8, 16, 24, 40, 56, 72, 80, 136}) {
-      CHECK(plan_window_loads(channels, tile) == kGathered);
+  for (const auto reduction : {Reduction::over_channels, Reduction::over_pixels}) {
+    for (const auto tile : {WgmmaTile::m128n256, WgmmaTile::m128n128, WgmmaTile::m128n64}) {
+      for (const int64_t channels : {48, 64, 96, 128, 256, 512}) {
+        CHECK(plan_window_loads(channels, tile, reduction) == kTma);
+      }
+      for (const int64_t channels : {8, 16, 24, 40, 72, 80, 136}) {
+        CHECK(plan_window_loads(channels, tile, reduction) == kGathered);
+      }
+      // Sums over channels would have other bits than those of windows that are gathered.
+      const bool pixels = reduction == Reduction::over_pixels;
+      for (const int64_t channels : {56, 104, 152}) {
+        CHECK(plan_window_loads(channels, tile, reduction) == (pixels ? kTma : kGathered));
+      }
     }
+    CHECK(plan_window_loads(64, WgmmaTile::m64n64, reduction) == kGathered);
   }
-  CHECK(plan_window_loads(64, WgmmaTile::m64n64) == kGathered);
 }
 
 TEST(loads_may_be_forced) {
+  const auto loads = [](int64_t channels, WgmmaTile tile) {
+    const WindowLoads of_weights = window_loads(channels, tile, Reduction::over_pixels);
+    CHECK(of_weights == window_loads(channels, tile, Reduction::over_channels));
+    return of_weights;
+  };
   setenv("SIXLOOP_WINDOW_LOADS", "tma", 1);
-  CHECK(window_loads(8, WgmmaTile::m64n64) == WindowLoads::tma);
+  CHECK(loads(8, WgmmaTile::m64n64) == WindowLoads::tma);
   setenv("SIXLOOP_WINDOW_LOADS", "cp_async", 1);
-  CHECK(window_loads(64, WgmmaTile::m128n256) == WindowLoads::cp_async);
+  CHECK(loads(64, WgmmaTile::m128n256) == WindowLoads::cp_async);
   setenv("SIXLOOP_WINDOW_LOADS", "by hand", 1);
-  CHECK_THROWS(std::invalid_argument, "valid: tma, cp_async", window_loads(64, WgmmaTile::m128n256));
+  CHECK_THROWS(std::invalid_argument, "valid: tma, cp_async", loads(64, WgmmaTile::m128n256));
   unsetenv("SIXLOOP_WINDOW_LOADS");
-  CHECK(window_loads(64, WgmmaTile::m128n256) == WindowLoads::tma);
+  CHECK(loads(64, WgmmaTile::m128n256) == WindowLoads::tma);
 }
 
 }  // namespace sixloop

@@ -185,6 +185,30 @@ def test_bits_do_not_depend_on_how_windows_are_loaded(rng, strides, monkeypatch)
             assert_same_bits(got, expected)
 
 
+# Rows of C end within a box and a tile; pixels within a part's box, in its middle images begin.
+WEIGHTS = [
+    *WINDOWS[:6],
+    Conv("56 channels", (3, 9, 7, 56), (2, 3), 72, strides=(2, 1), padding=((1, 0), (0, 2))),
+    Conv("an odd number of boxes", (2, 7, 10, 64), (3, 3), 24, dilation=(1, 2), padding=(2, 1)),
+    Conv("128x256", (2, 7, 9, 48), (2, 1), 264, padding=((0, 1), (1, 0))),
+    Conv("groups", (2, 9, 11, 48), (3, 2), 96, padding=1, groups=2),
+    Conv("groups strides dilation", (3, 12, 11, 120), (2, 3), 48, (2, 1), (1, 2), (1, 2), groups=3),
+]
+
+
+@pytest.mark.parametrize("case", WEIGHTS, ids=str)
+def test_bits_of_weight_gradients_do_not_depend_on_how_windows_are_loaded(rng, case, monkeypatch):
+    """With any channels the choice may depend on the batch: sums are those of pixels."""
+    x, dy = (to_gpu(factors(rng, shape, TMA), TMA) for shape in (case.x, case.y))
+    results = []
+    for loads in ("tma", "cp_async", ""):
+        monkeypatch.setenv("SIXLOOP_WINDOW_LOADS", loads)
+        dw = ops.conv2d_grad_weight(x, dy, case.w, **case.params)
+        results.append(as_float32(dw, TMA))
+    for other in results[1:]:
+        assert_same_bits(other, results[0])
+
+
 @every_kind
 @pytest.mark.parametrize("activation", [None, "relu", "leaky_relu"])
 @pytest.mark.parametrize("case", [TILES[2], TILES[11], TILES[14]], ids=str)
