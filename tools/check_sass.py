@@ -90,12 +90,20 @@ RULES = [
     ),
     Rule(
         r"^wgmma_kernel<WgmmaShape<float,",
-        ("HGMMA.F32.TF32", "LDSM.16", "LDGSTS.E.128", "WARPGROUP"),
+        ("HGMMA.F32.TF32", "LDGSTS.E.128", "WARPGROUP"),
+        arch="sm_90a",
+    ),
+    # What lies across k is read word by word.
+    Rule(
+        r"^wgmma_kernel<WgmmaShape<float,[^>]*>, Mma(WindowRows<|Matrix<float, true)",
+        ("LDSM.16",),
         arch="sm_90a",
     ),
     Rule(r"^round_taps_kernel", WHOLE),
     Rule(r"^tma_kernel<", ("HGMMA.F32.BF16", "UTMALDG", "USETMAXREG"), arch="sm_90a"),
-    Rule(r"^tma_kernel<.*TmaWindow(s<|Columns)", ("UTMALDG.4D.IM2COL", "UTMALDG.3D"), arch="sm_90a"),
+    Rule(
+        r"^tma_kernel<.*TmaWindow(s<|Columns)", ("UTMALDG.4D.IM2COL", "UTMALDG.3D"), arch="sm_90a"
+    ),
 ]
 # A thread gets registers in units of so many.
 REGISTER_UNIT = 8

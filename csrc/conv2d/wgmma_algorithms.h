@@ -18,5 +18,7 @@ void wgmma_grad_weight(const ProductSizes& g, const Windows<BFloat16>& x, const 
 void wgmma_forward(const ProductSizes& g, const Windows<float>& x, const float* w, int64_t ld, const MmaResult& y);
 void wgmma_grad_input(const ProductSizes& g, const Windows<float>& dy, const MmaFilters<float>& w,
                       const MmaPhaseRows& rows, const MmaResult& dx);
+void wgmma_grad_weight(const ProductSizes& g, const Windows<float>& x, const float* dy, int64_t ld, int64_t images,
+                       const MmaResult& dw);
 
 }  // namespace sixloop::cuda

@@ -2,8 +2,8 @@
 // are those of gemm/mma_product.h of which whole chunks may be copied; cp.async brings them to where wgmma reads them,
 // whatever they gather. The order of additions is the hardware's, in ascending groups of 16 steps of k (tf32: 8).
 //
-// In tf32 neighbours in memory must be neighbours along k in both operands. wgmma would cut their elements off: those
-// of A come by way of registers, where they are rounded, those of B must have been rounded before.
+// In tf32 wgmma would cut elements off: those of A come by way of registers, where they are rounded, whichever way A
+// lies; those of B must have been rounded before, and neighbours in memory must be neighbours along k.
 #pragma once
 
 #include "gemm/mma_product.h"
@@ -51,19 +51,21 @@ using Wgmma128x64 = WgmmaShape<T, 128, 64, 4, 2>;
 template <class T>
 using Wgmma64x64 = WgmmaShape<T, 64, 64, 4, 3>;
 
-// A stage's share of an operand, in the layout of ptx::wgmma_operand.
+// A stage's share of an operand, in the layout of ptx::wgmma_operand. That of float32 across k, A's, is read by
+// threads: lines along x are BX elements long, and their chunks are exchanged in pairs so that two chunks of four lines
+// lie in different banks.
 template <class T_, int BX_, int kThreads_, bool kTurned_>
 struct WgmmaShare {
   using T = T_;
   static constexpr int BX = BX_, BK = 128 / static_cast<int>(sizeof(T)), kThreads = kThreads_, kChunk = Pack<T>::N;
   static constexpr bool kTurned = kTurned_;
-  static_assert(kTurned || sizeof(T) == 2);
   static constexpr int kLine = (kTurned ? BK : BX) / kChunk;  // chunks
   static constexpr int kChunks = BX * BK / kChunk / kThreads;
   static_assert(kChunks * kChunk * kThreads == BX * BK && kThreads % kLine == 0);
   static constexpr int kLinesApart = kThreads / kLine;  // from one chunk of a thread to its next
 
   __device__ __forceinline__ static int at(int line, int chunk) {
+    if constexpr (!kTurned && sizeof(T) == 4) return line * BX + (chunk ^ line % 4 * 2) * kChunk;
     return chunk / 8 * (BK * 64) + line * BK + (chunk % 8 ^ line % 8) * kChunk;
   }
   __device__ __forceinline__ static int line() { return static_cast<int>(threadIdx.x) / kLine; }
@@ -157,14 +159,27 @@ __device__ __forceinline__ void multiply_stage(float (&acc)[Shape::BN / 2], cons
   ptx::wgmma_commit();
 }
 // In tf32. `left` is held until the products are done.
-template <class Shape>
+template <class Shape, bool kTurnedA>
 __device__ __forceinline__ void multiply_stage(float (&acc)[Shape::BN / 2], uint32_t (&left)[4][4], const float* a,
                                                const float* b) {
-  using Share = WgmmaShare<float, Shape::BM, Shape::kThreads, true>;
+  using Share = WgmmaShare<float, Shape::BM, Shape::kThreads, kTurnedA>;
   const int lane = static_cast<int>(threadIdx.x) % 32, row = static_cast<int>(threadIdx.x) / 32 * 16;
+  if constexpr (kTurnedA) {
 #pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    ptx::ldmatrix_x4(left[step], a + Share::at(row + lane % 16, 2 * step + lane / 16));
+    for (int step = 0; step < 4; ++step) {
+      ptx::ldmatrix_x4(left[step], a + Share::at(row + lane % 16, 2 * step + lane / 16));
+    }
+  } else {
+    const int g = lane / 4, t = lane % 4;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      // Lines four apart have the same exchange.
+      const float* const from = a + Share::at(t, row / 4 + half * 2 + g / 4) + g % 4;
+#pragma unroll
+      for (int k = 0; k < Shape::BK; k += 4) {
+        left[k / 8][k % 8 / 2 + half] = std::bit_cast<uint32_t>(from[k * Shape::BM]);
+      }
+    }
   }
   round_fragments<float>(left);
   ptx::wgmma_fence();
@@ -218,7 +233,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
       ptx::wgmma_wait<Shape::kUnderWay>();
     } else {
       uint32_t left_registers[4][4];
-      multiply_stage<Shape>(acc, left_registers, a, b);
+      multiply_stage<Shape, Left::kTurned>(acc, left_registers, a, b);
       fetch(t + Shape::kAhead);
       ptx::wgmma_wait<0>();
 #pragma unroll

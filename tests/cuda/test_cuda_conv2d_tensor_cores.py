@@ -197,6 +197,11 @@ WEIGHTS = [
 
 
 @pytest.mark.parametrize("case", WEIGHTS, ids=str)
+def test_weight_gradients_of_windows_across_k(rng, case):
+    check_grad_weight(rng, case, TF32_WGMMA)
+
+
+@pytest.mark.parametrize("case", WEIGHTS, ids=str)
 def test_bits_of_weight_gradients_do_not_depend_on_how_windows_are_loaded(rng, case, monkeypatch):
     """With any channels the choice may depend on the batch: sums are those of pixels."""
     x, dy = (to_gpu(factors(rng, shape, TMA), TMA) for shape in (case.x, case.y))
