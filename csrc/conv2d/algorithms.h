@@ -84,8 +84,8 @@ template <class T>
 int64_t planar_scratch(const Conv2dParams& p);
 
 // few_channels.cc: direct convolution where a window is a few filter rows of a padded copy, Windows::filter_rows().
-// Forward takes a row of output pixels at a time, all output channels of a few pixels together, with a GemmStrip
-// kernel. The bits are those of direct_forward() and direct_grad_weight().
+// Forward takes all output channels of a few pixels together with a GemmStrip kernel, image lines behind each other.
+// The bits are those of direct_forward() and direct_grad_weight().
 template <class T>
 const Kernel& select_few_channels(const Conv2dParams& p);
 bool few_channels_forward_pays(const Kernel& strip, const Conv2dParams& p);

@@ -79,6 +79,11 @@ WayPlan plan_forward_by_rows(const Conv2dParams& p) {
   return {ConvWay::pointers, &select_tile<GemmRows, T>(pixels, p.o / p.groups)};
 }
 
+// How forward reads x.
+WindowTaps taps_of(const WayPlan& plan) {
+  return plan.way == ConvWay::filter_rows ? WindowTaps::rows : WindowTaps::automatic;
+}
+
 }  // namespace
 
 template <class T>
@@ -99,7 +104,7 @@ void direct_forward(const Conv2dParams& p, const T* x, const T* w, const Epilogu
   const Kernel& kernel = *plan.kernel;
   const int64_t columns = p.o / p.groups;
   for (int64_t group = 0; group < p.groups; ++group) {
-    const Windows<T> windows(x, p, group);
+    const Windows<T> windows(x, p, group, taps_of(plan));
     if (plan.way == ConvWay::filter_rows) return few_channels_forward(kernel, p, windows, w, epilogue, y);
     MatrixB<T> b;
     b.kc = windows.run();
@@ -358,7 +363,7 @@ int64_t forward_scratch(const Conv2dParams& p) {
   const WayPlan plan = plan_direct_forward<T>(p);
   if (plan.way == ConvWay::planar) return planar_scratch<T>(p);
   const Window& win = p.window;
-  const int64_t windows = buffer_bytes<T>(Windows<T>::storage_size(p));
+  const int64_t windows = buffer_bytes<T>(Windows<T>::storage_size(p, taps_of(plan)));
   const int64_t steps = win.kh * win.kw * (p.c / p.groups);
   if (plan.way == ConvWay::filter_rows || plan.way == ConvWay::strips) {
     return windows + strips_scratch(*plan.kernel, right_matrix<T>(1, steps, p.o, p.o),

@@ -37,7 +37,6 @@ void copy_padded(const T* x, const Conv2dParams& p, T* out) {
 }  // namespace
 
 bool reads_filter_rows(const Conv2dParams& p) {
-  constexpr int64_t kFewChannels = 16;
   return p.groups == 1 && p.window.dilation_w == 1 && p.window.kw > 1 && p.c <= kFewChannels;
 }
 
@@ -46,7 +45,7 @@ Windows<T>::Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps
     : p_(p), x_(x), h_(p.h), w_(p.w), top_(p.window.pad_top), left_(p.window.pad_left) {
   const Window& win = p.window;
   const int64_t channels = p.c / p.groups;
-  rows_ = kind == WindowTaps::automatic && reads_filter_rows(p);
+  rows_ = kind == WindowTaps::rows || (kind == WindowTaps::automatic && reads_filter_rows(p));
   if (rows_) {
     taps_ = win.kh;
     run_ = win.kw * p.c;
@@ -74,7 +73,8 @@ Windows<T>::Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps
 template <class T>
 int64_t Windows<T>::storage_size(const Conv2dParams& p, WindowTaps kind) {
   const Window& win = p.window;
-  if (kind != WindowTaps::automatic || !reads_filter_rows(p)) return std::max<int64_t>(p.c / p.groups, 1);
+  if (kind == WindowTaps::offsets || (kind == WindowTaps::automatic && !reads_filter_rows(p)))
+    return std::max<int64_t>(p.c / p.groups, 1);
   if (win.pad_top + win.pad_bottom + win.pad_left + win.pad_right == 0) return 0;
   return Shape{p.n, p.h + win.pad_top + win.pad_bottom, p.w + win.pad_left + win.pad_right, p.c}.size();
 }

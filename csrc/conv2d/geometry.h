@@ -15,15 +15,17 @@ namespace sixloop {
 // Normally a tap is one filter offset (kh, kw) with the group's channels as its run. With few channels a run
 // would be a few elements long; there a tap is one filter row, whose kw * c elements are dense in a padded copy
 // of the input. Both orders of steps are (kh, kw, channel): the bits are the same.
-enum class WindowTaps { automatic, offsets };
+enum class WindowTaps { automatic, offsets, rows };
 
 // Whether WindowTaps::automatic takes filter rows: by shape alone.
+constexpr int64_t kFewChannels = 16;
 bool reads_filter_rows(const Conv2dParams& p);
 
 template <class T>
 class Windows {
  public:
-  // WindowTaps::offsets: a tap is a filter offset in any case.
+  // WindowTaps::offsets: a tap is a filter offset in any case. WindowTaps::rows: a filter row, for one group without
+  // dilation along rows.
   Windows(const T* x, const Conv2dParams& p, int64_t group, WindowTaps kind = WindowTaps::automatic);
 
   // Elements of the padded copy, or of the zeros, that it holds.

@@ -97,8 +97,7 @@ class TileKernels {
     double best = 0;
     for (const Kernel& strip : GemmStrip::kernels()) {
       if (!is_row_of<GemmStrip, T>(strip) || strip.isa != rows_->isa || strip.facts.mr > tiles) continue;
-      const double cost =
-          static_cast<double>(ceil_div(tiles, strip.facts.mr) * ceil_div(outputs, strip.facts.nr)) * tile_cycles(strip);
+      const double cost = static_cast<double>(ceil_div(tiles, strip.facts.mr)) * columns_cycles(strip, outputs);
       if (main_ != nullptr && cost >= best) continue;
       main_ = &strip;
       best = cost;

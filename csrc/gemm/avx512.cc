@@ -21,6 +21,7 @@ void gemm_panel_f64_16x8__avx512(const GemmTile<double>& t) { gemm_panel_tile<av
 void gemm_strip_f32_8x32__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 8, 2>(s); }
 void gemm_strip_f32_10x16__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 10, 1>(s); }
 void gemm_strip_f32_14x32__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 14, 2>(s); }
+void gemm_strip_f32_7x48__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 7, 3>(s); }
 void gemm_strip_f64_14x16__avx512(const GemmStripArgs<double>& s) { gemm_strip<avx512::F64, 14, 2>(s); }
 void gemm_strip_f64_10x8__avx512(const GemmStripArgs<double>& s) { gemm_strip<avx512::F64, 10, 1>(s); }
 void gemm_strip_f64_8x16__avx512(const GemmStripArgs<double>& s) { gemm_strip<avx512::F64, 8, 2>(s); }

@@ -71,6 +71,9 @@ void columns_tile(const GemmColumnsArgs<typename V::T>& s) {
 
 template <class V, int MR, int NV>
 void gemm_columns(const GemmColumnsArgs<typename V::T>& s) {
+  if constexpr (NV > 1) {
+    if (s.columns <= (NV - 1) * V::N) return gemm_columns<V, MR, NV - 1>(s);
+  }
   if (s.columns == NV * V::N) {
     columns_tile<V, MR, NV, true>(s);
   } else {

@@ -94,10 +94,17 @@ void gemm_turned(int64_t m, int64_t n, int64_t k, const T* a, const T* b, const 
 
 }  // namespace
 
-double tile_cycles(const Kernel& row) {
-  const int lanes = vector_bytes(row.isa) / static_cast<int>(size_of(row.dtype));
-  const double vectors = static_cast<double>(row.facts.nr) / std::max(lanes, 1);
-  return std::max(row.facts.mr * vectors, row.facts.mr + vectors) / 2;
+double columns_cycles(const Kernel& row, int64_t columns) {
+  // A multiply-add waits so long for the one before it in its accumulator.
+  constexpr int64_t kLatency = 4;
+  const int64_t lanes = std::max<int64_t>(vector_bytes(row.isa) / static_cast<int64_t>(size_of(row.dtype)), 1);
+  const auto halves = [&](int64_t vectors) {
+    return std::max({row.facts.mr * vectors, row.facts.mr + vectors, 2 * kLatency});
+  };
+  const int64_t rest = columns % row.facts.nr;
+  return static_cast<double>(columns / row.facts.nr * halves(row.facts.nr / lanes) +
+                             (rest > 0 ? halves(ceil_div(rest, lanes)) : 0)) /
+         2;
 }
 
 Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
@@ -139,9 +146,8 @@ const Kernel& select_tile(int64_t m, int64_t n, Arch arch) {
   double best_cost = 0;
   for (const Kernel& row : Kind::kernels()) {
     if (row.kind != first.kind || row.dtype != first.dtype || row.isa != first.isa) continue;
-    const int64_t tiles =
-        ceil_div(std::max<int64_t>(m, 1), row.facts.mr) * ceil_div(std::max<int64_t>(n, 1), row.facts.nr);
-    const double cost = static_cast<double>(tiles) * tile_cycles(row);
+    const int64_t tiles = ceil_div(std::max<int64_t>(m, 1), row.facts.mr);
+    const double cost = static_cast<double>(tiles) * columns_cycles(row, std::max<int64_t>(n, 1));
     if (best_cost == 0 || cost < best_cost * kGain) {
       best = &row;
       best_cost = cost;

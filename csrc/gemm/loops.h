@@ -184,6 +184,7 @@ class TileRunner {
   // c: row pointers, at the tile's first column. Live: `rows` rows and `columns` columns. With `may_overrun` the
   // rows follow each other without a gap and what the kernel writes beyond the last one is written again later.
   void run(GemmTile<T>& tile, T* const* c, int64_t rows, int64_t columns, bool may_overrun) {
+    tile.columns = columns;
     if (columns == nr_ || (may_overrun && rows == mr_)) {
       for (int64_t i = 0; i < rows; ++i) rows_[i] = c[i];
       for (int64_t i = rows; i < mr_; ++i) rows_[i] = edge_;
@@ -442,12 +443,18 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
   });
 }
 
-// Rows of A at equal distances that one call of a strip kernel multiplies, and where their results begin.
+// Where a row of A lies for a strip kernel, and how rows follow each other, as GemmStripArgs has it.
 template <class T>
-struct Strip {
-  int64_t rows;
+struct StripPlace {
   const T* a;
-  T* c;
+  int64_t in_line = 0;
+  int64_t line = 0;
+};
+struct StripLines {
+  int64_t rows = std::numeric_limits<int64_t>::max();
+  int64_t a_line = 0;
+  int64_t image_lines = 1;
+  int64_t a_image = 0;
 };
 
 template <class T>
@@ -463,14 +470,16 @@ int64_t strips_scratch(const Kernel& row, const MatrixB<T>& b, bool few_rows) {
          (strips_read_in_place(row, b, few_rows) ? 0 : buffer_bytes<T>(columns * b.kc));
 }
 
-// C = A B by strips of dense rows of C: strip(i) is the i-th of `strips`, none shorter than the kernel's tile. A's rows
-// lie a_step apart, their `taps` stretches of `run` elements a_tap; b has one tap. few_rows: at most kMostRows of them.
+// C = A B by strips of dense rows of C, m >= the kernel's tile of them. Row i of A begins at place(i).a, the next one
+// a_step after it or as `lines` says; its `taps` stretches of `run` elements lie a_tap apart; b has one tap. few_rows:
+// at most kMostRows of them.
 //
 // The kernel is the caller's: who chose by its tile must get that tile, even if another thread changes the instruction
 // set meanwhile.
-template <class T, class F>
-void gemm_strip_loops(const Kernel& row, int64_t strips, int64_t taps, int64_t run, int64_t a_step, int64_t a_tap,
-                      const MatrixB<T>& b, const Epilogue<T>& epilogue, bool few_rows, const F& strip) {
+template <class T, class Place>
+void gemm_strip_loops(const Kernel& row, int64_t m, int64_t taps, int64_t run, int64_t a_step, int64_t a_tap,
+                      const StripLines& lines, const MatrixB<T>& b, const Epilogue<T>& epilogue, bool few_rows,
+                      const Place& place, T* c) {
   const auto kernel = function_of<GemmStrip, T>(row);
   const auto packer = select<GemmPack, T>();
   const int64_t mr = row.facts.mr;
@@ -496,19 +505,48 @@ void gemm_strip_loops(const Kernel& row, int64_t strips, int64_t taps, int64_t r
   // A group of panels stays in the first-level cache while about kStripRows rows pass.
   const int64_t group = std::max<int64_t>(1, kStripBytes / (b.kc * nr * static_cast<int64_t>(sizeof(T)) + 1)) * nr;
   const bool one_group = group >= b.n;
-  const int64_t strip_rows = kStripRows / mr * mr;
-  parallel_for(strips, [&](int64_t task) {
-    const Strip<T> s = strip(task);
-    for (int64_t row_begin = 0; row_begin < s.rows;) {
-      const int64_t left = s.rows - row_begin;
-      const int64_t rows = one_group || left < strip_rows + mr ? left : strip_rows;
+  const int64_t block_rows = kStripRows / mr * mr;
+  // Whole tiles in each strip; the last one has what is left, at least one tile.
+  const int64_t least = ceil_div(kLeastWork, std::max<int64_t>(1, b.kc * b.n));
+  const int64_t strip_rows = ceil_div(std::max(ceil_div(m, 2 * kTasks), least), mr) * mr;
+  const int64_t strips = std::max<int64_t>(1, (m - mr) / strip_rows + 1);
+  parallel_for(strips, [&](int64_t strip) {
+    const int64_t begin = strip * strip_rows;
+    const int64_t end = strip + 1 < strips ? begin + strip_rows : m;
+    for (int64_t first = begin; first < end;) {
+      const int64_t left = end - first;
+      const int64_t rows = one_group || left < block_rows + mr ? left : block_rows;
+      const StripPlace<T> at = place(first);
       for (int64_t j = 0; j < b.n; j += group) {
-        kernel({rows, std::min(group, b.n - j), taps, run, s.a + row_begin * a_step, a_step, a_tap,
-                b_data + j / nr * b_panel, ldb, b_panel, bias.at(j), relu, s.c + row_begin * b.n + j, b.n});
+        kernel({rows,
+                std::min(group, b.n - j),
+                taps,
+                run,
+                at.a,
+                a_step,
+                a_tap,
+                b_data + j / nr * b_panel,
+                ldb,
+                b_panel,
+                bias.at(j),
+                relu,
+                c + first * b.n + j,
+                b.n,
+                false,
+                nullptr,
+                0,
+                lines.rows,
+                lines.a_line,
+                lines.image_lines,
+                lines.a_image,
+                at.in_line,
+                at.line});
       }
-      row_begin += rows;
+      first += rows;
     }
-    if (!relu && epilogue.activation != Activation::none) apply_activation(s.c, s.rows * b.n, epilogue.activation);
+    if (!relu && epilogue.activation != Activation::none) {
+      apply_activation(c + begin * b.n, (end - begin) * b.n, epilogue.activation);
+    }
   });
 }
 
@@ -530,14 +568,9 @@ bool strips_pay(const Kernel& row, int64_t m, int64_t taps, int64_t kc, int64_t 
 template <class T>
 void gemm_by_strips(const Kernel& row, int64_t m, const T* a, int64_t lda, const MatrixB<T>& b,
                     const Epilogue<T>& epilogue, T* c) {
-  const int64_t mr = row.facts.mr;
-  // Whole tiles in each strip; the last strip has what is left, at least one tile.
-  const int64_t least = ceil_div(kLeastWork, std::max<int64_t>(1, b.kc * b.n));
-  const int64_t rows = ceil_div(std::max(ceil_div(m, 2 * kTasks), least), mr) * mr;
-  const int64_t strips = std::max<int64_t>(1, (m - mr) / rows + 1);
-  gemm_strip_loops(row, strips, 1, b.kc, lda, 0, b, epilogue, m <= kMostRows, [&](int64_t i) {
-    return Strip<T>{i + 1 < strips ? rows : m - i * rows, a + i * rows * lda, c + i * rows * b.n};
-  });
+  gemm_strip_loops(
+      row, m, 1, b.kc, lda, 0, StripLines{}, b, epilogue, m <= kMostRows,
+      [&](int64_t i) { return StripPlace<T>{a + i * lda}; }, c);
 }
 
 // Adds `parts` dense matrices of m rows and n columns, in order, to the dense rows of c, ldc apart.

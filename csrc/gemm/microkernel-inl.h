@@ -98,6 +98,9 @@ struct Accumulators {
 
 template <class V, int MR, int NV>
 void gemm_rows_tile(const GemmTile<typename V::T>& t) {
+  if constexpr (NV > 1) {
+    if (t.columns <= (NV - 1) * V::N) return gemm_rows_tile<V, MR, NV - 1>(t);
+  }
   using T = typename V::T;
   Accumulators<V, MR, NV> acc;
   acc.begin(t);
@@ -121,6 +124,9 @@ void gemm_rows_tile(const GemmTile<typename V::T>& t) {
 
 template <class V, int MR, int NV>
 void gemm_panel_tile(const GemmTile<typename V::T>& t) {
+  if constexpr (NV > 1) {
+    if (t.columns <= (NV - 1) * V::N) return gemm_panel_tile<V, MR, NV - 1>(t);
+  }
   using T = typename V::T;
   Accumulators<V, MR, NV> acc;
   acc.begin(t);

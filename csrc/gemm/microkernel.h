@@ -1,6 +1,8 @@
 // The register-tile kernels that matrix products and convolutions share.
 #pragma once
 
+#include <limits>
+
 #include "base/kernel.h"
 
 namespace sixloop {
@@ -27,6 +29,8 @@ struct GemmTile {
   bool accumulate;  // continue the accumulators that c holds, else begin with zero
   const T* bias;    // NR values added after the last step, or null
   bool relu;        // then y = max(y, 0), with NaN going through
+  // Of the NR columns, those that are wanted: vectors behind them are neither read nor written.
+  int64_t columns = std::numeric_limits<int64_t>::max();
 };
 
 // A is read through row pointers: an image without im2col, or a matrix as it lies.
@@ -73,6 +77,14 @@ struct GemmStripArgs {
   bool accumulate = false;
   const T* next = nullptr;  // as in GemmTile
   int64_t next_step = 0;
+  // Rows may be pixels of images: line_rows of them a line, which begins a_line after the line before, image_lines
+  // lines an image, which begins another a_image further. Row 0 is pixel first_in_line of line first_line.
+  int64_t line_rows = std::numeric_limits<int64_t>::max();
+  int64_t a_line = 0;
+  int64_t image_lines = 1;
+  int64_t a_image = 0;
+  int64_t first_in_line = 0;
+  int64_t first_line = 0;
 };
 
 struct GemmStrip {
@@ -185,8 +197,9 @@ double measure_fma_peak(DType dtype);
 #include "gemm/kernels.inc"
 #undef SIXLOOP_KERNEL
 
-// Cycles of one step of a register tile, by its fused multiply-adds and by its loads, two of each a cycle.
-double tile_cycles(const Kernel& row);
+// Cycles of one step of register tiles side by side for so many columns: by their fused multiply-adds and by their
+// loads, two of each a cycle.
+double columns_cycles(const Kernel& row, int64_t columns);
 
 // The kernel for a product of m rows and n columns: the one that spends the fewest cycles on them. A pure function.
 template <class Kind, class T>

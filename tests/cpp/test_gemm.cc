@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,7 @@ struct TileCase {
   bool accumulate;
   bool bias;
   bool relu;
+  int part;  // of the columns: 0 all of them, 1 one, 2 more than half
 };
 
 // Every combination of the flags, with no step, one, and numbers of steps that no unrolling divides.
@@ -31,7 +34,9 @@ std::vector<TileCase> tile_cases() {
   for (int64_t taps : {0, 1, 3}) {
     for (int64_t kc : {0, 1, 2, 7, 33}) {
       for (int flags = 0; flags < 8; ++flags) {
-        cases.push_back({taps, kc, (flags + kc) % 2 * 5, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0});
+        for (int part = 0; part < 3; ++part) {
+          cases.push_back({taps, kc, (flags + kc) % 2 * 5, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, part});
+        }
       }
     }
   }
@@ -42,9 +47,12 @@ std::vector<TileCase> tile_cases() {
 template <class T>
 void check_tile(const Kernel& row, const TileCase& c, bool panel) {
   const int64_t mr = row.facts.mr;
-  const int64_t nr = row.facts.nr;
+  const int64_t columns = c.part == 0 ? row.facts.nr : c.part == 1 ? 1 : row.facts.nr / 2 + 1;
+  // Whole vectors are read and written.
+  const int64_t lanes = std::max<int64_t>(1, vector_bytes(row.isa) / static_cast<int64_t>(sizeof(T)));
+  const int64_t nr = (columns + lanes - 1) / lanes * lanes;
   const int64_t steps = c.taps * c.kc;
-  const int64_t ldb = nr + c.spare;
+  const int64_t ldb = row.facts.nr + c.spare;
   constexpr int64_t kOffset = 3;
 
   const auto a_values = values<T>(mr * steps, 1);  // [mr][steps]
@@ -98,6 +106,7 @@ void check_tile(const Kernel& row, const TileCase& c, bool panel) {
   tile.accumulate = c.accumulate;
   tile.bias = c.bias ? bias.get() : nullptr;
   tile.relu = c.relu;
+  if (c.part != 0) tile.columns = columns;
   // What is fetched for later changes nothing, wherever it lies.
   tile.next = c.accumulate ? b.get() : nullptr;
   tile.next_step = c.accumulate ? 1000 : 0;
@@ -130,12 +139,27 @@ TEST(gemm_strip) {
     const int64_t a_step = 3;
     const int64_t steps = taps * run;
     for (int64_t rows : {mr, mr + 1, 2 * mr - 1, 2 * mr}) {
-      for (int64_t columns : {int64_t{1}, nr - 1, nr, nr + 1, 2 * nr + 3}) {
+      for (int64_t columns : {int64_t{1}, nr / 3, nr / 2 + 1, nr - 1, nr, nr + 1, 2 * nr + 3}) {
         const bool with_bias = columns % 2 == 0;
         const bool relu = rows % 2 == 0;
         const bool accumulate = rows % mr == 0;
         const int64_t padded = (columns + nr - 1) / nr * nr;
-        const int64_t a_tap = (rows - 1) * a_step + run + 1;
+        // Rows without an end, lines of images, images of one line.
+        const int64_t line_rows = columns % 3 == 0   ? std::numeric_limits<int64_t>::max()
+                                  : columns % 3 == 1 ? 3
+                                                     : mr + 2;
+        const int64_t a_line = columns % 3 == 0 ? 0 : line_rows * a_step + 7;
+        const int64_t image_lines = rows % 3 == 0 ? 1 : 2;
+        const int64_t a_image = columns % 3 == 0 ? 0 : 5;
+        const int64_t first_in_line = columns % 3 == 0 ? 0 : 2;
+        const int64_t first_line = image_lines - 1;
+        const auto a_row = [&](int64_t i) {  // from row 0
+          const int64_t in_line = first_in_line + i;
+          const int64_t line = first_line + in_line / line_rows;
+          return (in_line % line_rows - first_in_line) * a_step + in_line / line_rows * a_line +
+                 line / image_lines * a_image;
+        };
+        const int64_t a_tap = a_row(rows - 1) + run + 1;
         // Panels of B behind each other, or where a wider matrix has them.
         const bool packed = rows < 2 * mr - 1;
         const int64_t ldb = packed ? nr : padded;
@@ -146,13 +170,34 @@ TEST(gemm_strip) {
         const int64_t ldc = columns + 2;
         Guarded<T> c(values<T>((rows - 1) * ldc + columns, 4));
         std::vector<T> expected(c.get(), c.get() + (rows - 1) * ldc + columns);
-        kernel({rows, columns, taps, run, a.get(), a_step, a_tap, b.get(), ldb, b_panel,
-                with_bias ? bias.get() : nullptr, relu, c.get(), ldc, accumulate, relu ? b.get() : nullptr, 1});
+        kernel({rows,
+                columns,
+                taps,
+                run,
+                a.get(),
+                a_step,
+                a_tap,
+                b.get(),
+                ldb,
+                b_panel,
+                with_bias ? bias.get() : nullptr,
+                relu,
+                c.get(),
+                ldc,
+                accumulate,
+                relu ? b.get() : nullptr,
+                1,
+                line_rows,
+                a_line,
+                image_lines,
+                a_image,
+                first_in_line,
+                first_line});
         for (int64_t i = 0; i < rows; ++i) {
           for (int64_t j = 0; j < columns; ++j) {
             T sum = accumulate ? expected[static_cast<size_t>(i * ldc + j)] : T{0};
             for (int64_t s = 0; s < steps; ++s) {
-              sum = std::fma(a[i * a_step + s / run * a_tap + s % run], b[j / nr * b_panel + s * ldb + j % nr], sum);
+              sum = std::fma(a[a_row(i) + s / run * a_tap + s % run], b[j / nr * b_panel + s * ldb + j % nr], sum);
             }
             if (with_bias) sum += bias[j];
             expected[static_cast<size_t>(i * ldc + j)] = relu && sum < 0 ? T{0} : sum;
