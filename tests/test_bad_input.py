@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import math
@@ -859,6 +860,49 @@ def test_bytes_of_a_copy(bad):
 def test_sizes_of_a_plan(bad):
     for sizes in ((bad, 1, 1), (1, bad, 1), (1, 1, bad)):
         _refuses((TypeError, ValueError), "gemm_plan", (), lambda s=sizes: ops.gemm_plan(*s))
+
+
+PLANS = {"gemm_plan": (8, 8, 8), "conv2d_plan": ("forward", X.shape, W.shape)}
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:0", "CPU", "", 0, None])
+def test_devices_of_plans(device):
+    for name, arguments in PLANS.items():
+        with pytest.raises(ValueError, match=rf"\[{name}\] unknown device"):
+            getattr(ops, name)(*arguments, device=device)
+
+
+def test_what_is_for_the_gpu_in_plans():
+    for name, arguments in PLANS.items():
+        plan = functools.partial(getattr(ops, name), *arguments)
+        with pytest.raises(
+            ValueError, match=rf"\[{name}\] precision 'tf32' is for device=\"cuda\""
+        ):
+            plan(precision="tf32")
+        with pytest.raises(ValueError, match=rf"\[{name}\] capability is for device=\"cuda\""):
+            plan(capability=(9, 0))
+        with pytest.raises(
+            ValueError, match=rf"\[{name}\] dtype must be float32 or float64; got 'bf"
+        ):
+            plan(dtype="bfloat16")
+        with pytest.raises(ValueError, match=r"must be float32, float64 or bfloat16; got 'int8'"):
+            plan(dtype="int8", device="cuda")
+        if "build has no CUDA" in sixloop.cuda.why():
+            with pytest.raises(RuntimeError, match=rf"\[{name}\] there are no plans for cuda"):
+                plan(device="cuda")
+            continue
+        for bad in (9, 9.0, "90", (9,), (9, 0, 0), ("9", "0"), (9.0, 0)):
+            with pytest.raises(TypeError, match=rf"\[{name}\] capability"):
+                plan(device="cuda", capability=bad)
+        for bad in ((7, 5), (0, 0), (-9, 0), (9, -1)):
+            with pytest.raises(
+                ValueError, match=rf"\[{name}\] capability must be at least \(8, 0\)"
+            ):
+                plan(device="cuda", capability=bad)
+        with pytest.raises(ValueError, match=rf'\[{name}\] precision "tf32" is for float32 arrays'):
+            plan(device="cuda", precision="tf32", dtype="bfloat16")
+        with pytest.raises(ValueError, match=rf'\[{name}\] unknown precision "half"'):
+            plan(device="cuda", precision="half")
 
 
 def test_plans_of_arrays_that_cannot_be():

@@ -38,6 +38,21 @@ Conv2dPass parse_pass(const Call& call, const py::object& pass) {
   return parse_conv2d_pass(call.op(), pass.cast<std::string>());
 }
 
+// What is planned; throws where there cannot be such arrays, whose numbers of pixels would overflow.
+std::pair<Geometry, Conv2dParams> parse_planned(const Call& call, const py::object& x_shape, const py::object& w_shape,
+                                                const py::object& strides, const py::object& padding,
+                                                const py::object& dilation, const py::object& groups,
+                                                const py::object& algorithm) {
+  const Shape x = call.shape("x_shape", x_shape);
+  const Shape w = call.shape("w_shape", w_shape);
+  const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, algorithm);
+  const Conv2dParams p = conv2d_params(call.op(), x, w, g.window, g.groups);
+  for (const Shape& shape : {x, w, Shape{p.n, p.h, p.w}, Shape{p.n, p.oh, p.ow}, Shape{p.n, p.oh, p.ow, p.o}}) {
+    (void)shape.size();
+  }
+  return {g, p};
+}
+
 }  // namespace
 
 void bind_conv2d(py::module_& m) {
@@ -113,20 +128,23 @@ void bind_conv2d(py::module_& m) {
                           const py::object& strides, const py::object& padding, const py::object& dilation,
                           const py::object& groups, const py::object& algorithm, bool float64) {
     const Call call("conv2d_plan");
-    const Shape x = call.shape("x_shape", x_shape);
-    const Shape w = call.shape("w_shape", w_shape);
-    const Geometry g = parse_geometry(call, x, w, strides, padding, dilation, groups, algorithm);
-    const Conv2dParams p = conv2d_params(call.op(), x, w, g.window, g.groups);
-    // Throws where there cannot be such arrays, whose numbers of pixels would overflow.
-    for (const Shape& shape : {x, w, Shape{p.n, p.h, p.w}, Shape{p.n, p.oh, p.ow}, Shape{p.n, p.oh, p.ow, p.o}}) {
-      (void)shape.size();
-    }
+    const auto [g, p] = parse_planned(call, x_shape, w_shape, strides, padding, dilation, groups, algorithm);
     const DType dtype = float64 ? DType::float64 : DType::float32;
     const Conv2dPlan plan = plan_conv2d(call.op(), parse_pass(call, pass), p, g.algorithm, dtype);
     py::tuple kernels(plan.kernels.size());
     for (size_t i = 0; i < plan.kernels.size(); ++i) kernels[i] = plan.kernels[i]->name;
     return py::make_tuple(name_of(plan.algorithm), plan.reason, plan.way, kernels, plan.scratch);
   });
+  m.def("conv2d_plan_on_cuda",
+        [](const py::object& pass, const py::object& x_shape, const py::object& w_shape, const py::object& strides,
+           const py::object& padding, const py::object& dilation, const py::object& groups, const py::object& algorithm,
+           const py::object& dtype, const py::object& precision, const py::object& capability) {
+          const Call call("conv2d_plan");
+          const auto [g, p] = parse_planned(call, x_shape, w_shape, strides, padding, dilation, groups, algorithm);
+          return tuple_of(plan_conv2d_on_cuda(call.op(), parse_pass(call, pass), p, g.algorithm,
+                                              parse_dtype(call.op(), dtype), call.precision(precision),
+                                              parse_capability(call.op(), capability)));
+        });
   m.def("im2col", [](const py::object& x, const py::object& kernel, const py::object& strides,
                      const py::object& padding, const py::object& dilation) {
     Call call("im2col", Devices::all);

@@ -245,4 +245,25 @@ Shape Call::shape(const char* name, py::handle value) const {
   return Shape(dims, static_cast<int>(items.size()));
 }
 
+std::optional<cuda::Capability> parse_capability(const char* op, py::handle value) {
+  if (value.is_none()) return std::nullopt;
+  const bool is_pair = (py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value)) && py::len(value) == 2;
+  if (!is_pair) {
+    type_error("[", op, "] capability must be a pair (major, minor); got ", py::repr(value).cast<std::string>());
+  }
+  const auto items = py::reinterpret_borrow<py::sequence>(value);
+  return cuda::Capability{parse_int(op, "capability", items[0]), parse_int(op, "capability", items[1])};
+}
+
+py::tuple tuple_of(const cuda::Plan& plan) {
+  py::list launches;
+  for (const cuda::LaunchNote& launch : plan.launches) {
+    const auto& tile = launch.tile;
+    const py::object sizes = tile ? py::object(py::make_tuple(tile->m, tile->n, tile->k)) : py::object(py::none());
+    launches.append(py::make_tuple(launch.kernel, sizes, tile ? tile->parts : 1, launch.blocks, launch.threads,
+                                   launch.shared_bytes, launch.count));
+  }
+  return py::make_tuple(plan.algorithm, plan.reason, plan.method, launches, plan.scratch);
+}
+
 }  // namespace sixloop

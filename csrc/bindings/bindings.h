@@ -12,6 +12,7 @@
 
 #include "base/tensor.h"
 #include "base/window.h"
+#include "cuda/dry_run.h"
 #include "elementwise/activation.h"
 #include "gemm/precision.h"
 
@@ -113,6 +114,12 @@ bool parse_bool(const char* op, const char* name, py::handle value);
 // (h, w), padding is an int, (h, w), ((top, bottom), (left, right)), "valid" or "same".
 Window parse_window(const Call& call, std::array<int64_t, 2> kernel, py::handle strides, py::handle padding,
                     py::handle dilation, int64_t input_h, int64_t input_w);
+
+// (major, minor), or None.
+std::optional<cuda::Capability> parse_capability(const char* op, py::handle value);
+// (algorithm, reason, method, launches, scratch bytes); a launch is (kernel, (m, n, k) or None, parts, blocks, threads,
+// bytes of shared memory, count).
+py::tuple tuple_of(const cuda::Plan& plan);
 
 void bind_base(py::module_& m);
 void bind_conv2d(py::module_& m);

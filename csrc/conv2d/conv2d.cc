@@ -8,6 +8,7 @@
 #include "conv2d/algorithms.h"
 #include "conv2d/mma.h"
 #include "conv2d/simt.h"
+#include "cuda/dry_run.h"
 #include "elementwise/elementwise.h"
 #include "norm/norm.h"
 
@@ -67,13 +68,11 @@ int64_t winograd_side(Conv2dAlgorithm algorithm) {
   return algorithm == Conv2dAlgorithm::winograd4x4 ? 4 : algorithm == Conv2dAlgorithm::winograd2x2 ? 2 : 0;
 }
 
-#if defined(SIXLOOP_HAS_CUDA)
 void check_tensor_core_algorithm(const char* op, Conv2dAlgorithm asked, DType dtype) {
   if (asked == Conv2dAlgorithm::automatic || asked == Conv2dAlgorithm::implicit_gemm) return;
   value_error("[", op, "] algorithm \"", name_of(asked), "\" has no kernel for ",
               dtype == DType::bfloat16 ? "bfloat16" : "precision \"tf32\"", "; use auto or implicit_gemm");
 }
-#endif
 
 }  // namespace
 
@@ -145,6 +144,27 @@ Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& p, C
   if (way.transform != nullptr) plan.kernels.push_back(way.transform);
   plan.kernels.push_back(way.kernel);
   return plan;
+}
+
+cuda::Plan plan_conv2d_on_cuda(const char* op, Conv2dPass pass, const Conv2dParams& p, Conv2dAlgorithm asked,
+                               DType dtype, Precision precision, std::optional<cuda::Capability> capability) {
+  cuda::DryRun run(op, capability);
+  const Shape x_shape{p.n, p.h, p.w, p.c}, w_shape{p.window.kh, p.window.kw, p.c / p.groups, p.o};
+  const Tensor x = run.array(x_shape, dtype), w = run.array(w_shape, dtype);
+  const Tensor dy = run.array({p.n, p.oh, p.ow, p.o}, dtype);
+  check_precision(op, precision, "x", x);
+  Conv2dAlgorithm algorithm = Conv2dAlgorithm::implicit_gemm;
+  std::string reason;
+  if (on_tensor_cores(precision, x)) {
+    check_tensor_core_algorithm(op, asked, dtype);
+  } else {
+    algorithm = select_algorithm(op, pass, p, asked, &reason);
+  }
+  const Tensor result =
+      pass == Conv2dPass::forward ? conv2d(x, w, std::nullopt, p.window, p.groups, Activation::none, asked, precision)
+      : pass == Conv2dPass::grad_input ? conv2d_grad_input(dy, w, x_shape, p.window, p.groups, asked, precision)
+                                       : conv2d_grad_weight(x, dy, w_shape, p.window, p.groups, asked, precision);
+  return run.plan(result, name_of(algorithm), std::move(reason));
 }
 
 Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups) {

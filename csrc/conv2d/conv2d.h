@@ -19,6 +19,11 @@
 
 namespace sixloop {
 
+namespace cuda {  // cuda/dry_run.h
+struct Plan;
+struct Capability;
+}  // namespace cuda
+
 // All sizes of one convolution, checked.
 struct Conv2dParams {
   int64_t n, h, w, c;
@@ -49,6 +54,10 @@ struct Conv2dPlan {
   int64_t scratch;  // bytes from the allocator besides the result, at most, with the present number of threads
 };
 Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked, DType dtype);
+
+// The same on a GPU, which need not be here: by a dry run of the pass.
+cuda::Plan plan_conv2d_on_cuda(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked,
+                               DType dtype, Precision precision, std::optional<cuda::Capability> capability);
 
 // Checks shapes in the order rank, positive sizes, divisibility, derived sizes.
 Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups);

@@ -16,8 +16,14 @@ template <class T>
 bool without_tensor_cores(const Conv2dParams& p, int64_t columns, const Windows<T>& windows, int64_t pixels) {
   constexpr int64_t kFewChannels = 16;
   const int64_t filter_size = p.window.kh * p.window.kw * (p.c / p.groups);  // below 2^62: it is part of an array's
-  return (p.groups > 1 && columns / p.groups < kFewChannels) || pixels > std::numeric_limits<Index>::max() / 2 ||
-         !is_small(windows, p.n, filter_size < kLimit && p.o < kLimit ? filter_size * p.o : kLimit);
+  if (p.groups > 1 && columns / p.groups < kFewChannels) {
+    note_reason("groups of fewer than 16 channels");
+    return true;
+  }
+  const bool is_large = pixels > std::numeric_limits<Index>::max() / 2 ||
+                        !is_small(windows, p.n, filter_size < kLimit && p.o < kLimit ? filter_size * p.o : kLimit);
+  if (is_large) note_reason("beyond 32 bits");
+  return is_large;
 }
 
 // A product of dense matrices: no window reaches over another pixel.

@@ -11,7 +11,7 @@ template <class T>
 void mma_forward(const ProductSizes& g, const Windows<T>& x, const T* w, int64_t ld, const MmaResult& y) {
   const int left_width = width_of(x), right_width = mma_width(w, g.n, ld);
   const bool any = left_width != Pack<T>::N || right_width != Pack<T>::N;
-  if (!any && g.k > 0 && has_wgmma() && (sizeof(T) == 2 || plan_wgmma_tf32(g.m, g.n, g.k, g.batches, false, false))) {
+  if (takes_wgmma<T>(g, any, false, false, kTf32Limits)) {
     return wgmma_forward(g, x, w, ld, y);
   }
   with_mma_shape<T>(plan_windows<T>(g, any, false), any, [&](auto shape, auto any_width) {

@@ -11,7 +11,7 @@ void mma_grad_input(const ProductSizes& g, const Windows<T>& dy, const MmaFilter
                     const MmaResult& dx) {
   const int left_width = width_of(dy), right_width = mma_width(w.data, dy.run, dy.c);
   const bool any = left_width != Pack<T>::N || right_width != Pack<T>::N;
-  if (!any && g.k > 0 && has_wgmma() && (sizeof(T) == 2 || plan_wgmma_tf32(g.m, g.n, g.k, g.batches, false, false))) {
+  if (takes_wgmma<T>(g, any, false, false, kTf32Limits)) {
     return wgmma_grad_input(g, dy, w, rows, dx);
   }
   with_mma_shape<T>(plan_windows<T>(g, any, false), any, [&](auto shape, auto any_width) {

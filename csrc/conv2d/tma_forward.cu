@@ -4,8 +4,7 @@ namespace sixloop::cuda {
 
 bool tma_images(const Windows<BFloat16>& x, int64_t images, int box_pixels, CUtensorMap* map, TmaAxis* down,
                 TmaAxis* right) {
-  const auto encode =
-      reinterpret_cast<PFN_cuTensorMapEncodeIm2col_v12000>(tensor_map_encoder("cuTensorMapEncodeIm2col"));
+  const auto encode = tensor_map_encoder<PFN_cuTensorMapEncodeIm2col_v12000>("cuTensorMapEncodeIm2col");
   Im2colAxis rows, columns;
   if (encode == nullptr || !im2col_axis(x.h, x.pixels_h, x.step_h, x.base_h, x.taps_h, x.tap_h, &rows) ||
       !im2col_axis(x.w, x.pixels_w, x.step_w, x.base_w, x.taps_w, x.tap_w, &columns)) {

@@ -1,5 +1,6 @@
 // csrc/cuda/runtime.h and base/device.h in a build without CUDA.
 #include "base/device.h"
+#include "cuda/dry_run.h"
 #include "cuda/graph.h"
 #include "cuda/runtime.h"
 #include "cuda/staging.h"
@@ -24,6 +25,10 @@ bool available() { return false; }
 std::string why() { return "this build has no CUDA: there was no nvcc, or SIXLOOP_CUDA=OFF"; }
 void require() { throw DeviceError("[cuda] not available: " + why()); }
 DeviceInfo device_info() {
+  require();
+  return {};
+}
+Capability capability() {
   require();
   return {};
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 
+#include "cuda/notes.h"
 #include "cuda/runtime.h"
 
 namespace sixloop::cuda {
@@ -30,6 +31,9 @@ std::string size_text(int64_t bytes);
     }                                                                              \
   } while (false)
 
+// Whether this thread is on a dry run (cuda/dry_run.h), which notes the launch instead.
+bool noted(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes);
+
 // After a launch: a wrong configuration; with SIXLOOP_CUDA_SYNC=1 whatever the kernel itself did wrong, too.
 void check_launch(const char* kernel, cudaStream_t stream, const char* file, int line);
 
@@ -42,6 +46,7 @@ struct Same {
 template <class... P>
 void launch(const char* name, const char* file, int line, void (*kernel)(P...), dim3 grid, dim3 block,
             size_t shared_bytes, cudaStream_t stream, typename Same<P>::type... args) {
+  if (noted(name, grid, block, shared_bytes)) return;
   // More than this must be asked for once for each kernel.
   constexpr size_t kPlainSharedBytes = 48 * 1024;
   if (shared_bytes > kPlainSharedBytes) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/device.h"
+#include "cuda/dry_run.h"
 #include "cuda/launch.h"
 #include "cuda/recorder.h"
 
@@ -176,7 +177,16 @@ std::string why() { return forked ? kForked : state().why; }
 void require() { ready(); }
 DeviceInfo device_info() { return ready().info; }
 
+Capability capability() {
+  if (const DryRun* const run = DryRun::current(); run != nullptr) return run->capability();
+  int major = 0, minor = 0;
+  SIXLOOP_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
+  SIXLOOP_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0));
+  return {major, minor};
+}
+
 void* stream_handle() {
+  if (DryRun::current() != nullptr) return nullptr;
   const State& s = ready();
   if (stream_records && (recorder == nullptr || !recorder->captures())) {
     throw DeviceError("[cuda] another thread records a training step and must be alone on the GPU meanwhile");
@@ -295,6 +305,14 @@ void throw_cuda_error(cudaError_t error, const char* what, const char* file, int
   throw DeviceError(std::string("[cuda] ") + what + ": " + text_of(error) + place + hint);
 }
 
+bool noted(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes) {
+  DryRun* const run = DryRun::current();
+  if (run == nullptr) return false;
+  const auto count = [](const dim3& d) { return int64_t{d.x} * d.y * d.z; };
+  run->note_launch(kernel, count(grid), count(block), shared_bytes);
+  return true;
+}
+
 void check_launch(const char* kernel, cudaStream_t stream, const char* file, int line) {
   cudaError_t error = cudaGetLastError();
   if (error == cudaSuccess && state().synchronous && !capturing(stream)) error = cudaStreamSynchronize(stream);
@@ -306,6 +324,7 @@ void check_launch(const char* kernel, cudaStream_t stream, const char* file, int
 std::string why_no_cuda() { return cuda::why(); }
 
 std::shared_ptr<void> allocate_on_cuda(size_t bytes) {
+  if (cuda::DryRun* const run = cuda::DryRun::current(); run != nullptr) return run->allocate(bytes);
   if (cuda::recorder != nullptr && bytes > 0) return cuda::recorder->allocate(bytes);
   return cuda::allocate_plainly(bytes);
 }
@@ -338,7 +357,8 @@ std::shared_ptr<void> cuda::allocate_plainly(size_t bytes) {
 }
 
 void zero_on_cuda(void* data, size_t bytes) {
-  if (bytes > 0) SIXLOOP_CUDA(cudaMemsetAsync(data, 0, bytes, cuda::current_stream()));
+  if (bytes == 0 || cuda::DryRun::current() != nullptr) return;
+  SIXLOOP_CUDA(cudaMemsetAsync(data, 0, bytes, cuda::current_stream()));
 }
 
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {

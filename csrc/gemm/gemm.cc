@@ -7,6 +7,7 @@
 #include "base/batch_invariant.h"
 #include "base/transpose.h"
 #include "base/validate.h"
+#include "cuda/dry_run.h"
 #include "gemm/loops.h"
 #include "gemm/mma.h"
 #include "gemm/simt.h"
@@ -212,6 +213,16 @@ int64_t gemm_scratch(int64_t m, int64_t n, int64_t k, bool transpose_a, bool tra
     }
     throw std::logic_error("unknown way");
   });
+}
+
+cuda::Plan plan_gemm_on_cuda(int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b, DType dtype,
+                             Precision precision, std::optional<cuda::Capability> capability) {
+  constexpr const char* op = "gemm_plan";
+  cuda::DryRun run(op, capability);
+  const Tensor a = run.array(transpose_a ? Shape{k, m} : Shape{m, k}, dtype);
+  const Tensor b = run.array(transpose_b ? Shape{n, k} : Shape{k, n}, dtype);
+  check_precision(op, precision, "a", a);
+  return run.plan(gemm(a, b, std::nullopt, transpose_a, transpose_b, Activation::none, precision), "gemm");
 }
 
 const char* name_of(GemmWay way) {

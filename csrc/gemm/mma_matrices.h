@@ -86,6 +86,26 @@ void wgmma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left, con
 void wgmma_matrices(const ProductSizes& g, const MmaOperand<float>& left, const MmaOperand<float>& right,
                     const MmaResult& to, bool may_split);
 
+// Whether a product goes through wgmma. `any`: an operand is not made of whole chunks; left_across, may_split: as
+// plan_wgmma_tf32() has them.
+template <class T>
+bool takes_wgmma(const ProductSizes& g, bool any, bool left_across, bool may_split, const Tf32Limits& limits) {
+  if (any) {
+    note_reason("rows are not whole 16 bytes");
+    return false;
+  }
+  if (g.k == 0 || !has_wgmma()) {
+    note_reason(g.k == 0 ? "nothing to add up" : "no wgmma on this GPU");
+    return false;
+  }
+  if (sizeof(T) != 2 && !plan_wgmma_tf32(g.m, g.n, g.k, g.batches, left_across, may_split, limits)) {
+    note_reason("rounded copies for wgmma would not pay");
+    return false;
+  }
+  note_reason("Hopper, rows of whole 16 bytes");
+  return true;
+}
+
 // Every tile is compiled in a file of its own. kAnyWidth: operands whose chunks may be copied in smaller pieces.
 template <class Shape, bool kAnyWidth>
 void launch_mma_matrices(const ProductSizes& g, const MmaOperand<typename Shape::T>& left,
@@ -97,8 +117,7 @@ void mma_matrices(const ProductSizes& g, const MmaOperand<T>& left, const MmaOpe
                   bool may_split) {
   using Smallest = Mma64x64<T>;
   const bool any = left.width != Smallest::kChunk || right.width != Smallest::kChunk;
-  if (!any && g.k > 0 && has_wgmma() &&
-      (sizeof(T) == 2 || plan_wgmma_tf32(g.m, g.n, g.k, g.batches, !left.turned, may_split, kTf32LimitsHere))) {
+  if (takes_wgmma<T>(g, any, !left.turned, may_split, kTf32LimitsHere)) {
     return wgmma_matrices(g, left, right, to, may_split);
   }
   const MmaPlan plan = plan_mma(g.m, g.n, g.k, g.batches, Smallest::BK, any, may_split, kMmaLimitsHere);

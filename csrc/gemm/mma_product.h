@@ -49,6 +49,10 @@ using Mma64x64 = MmaShape<T, 64, 64, 2, 2, 4, 4>;
 template <class T>
 using MmaAnyWidth = MmaShape<T, 64, 64, 2, 2, 4, 3>;
 
+// What a product's factors are rounded to.
+template <class T>
+constexpr const char* kFactorName = sizeof(T) == 2 ? "bf16" : "tf32";
+
 // The emulator's tests meet all tiles, and products in parts, in small sizes.
 #if defined(SIXLOOP_SIMT)
 constexpr MmaLimits kMmaLimitsHere{2, 6, 64, 16, int64_t{16} << 20};
@@ -354,6 +358,7 @@ void launch_mma(const ProductSizes& g, Left left, Right right, const MmaSink<Row
   left.template prepare<MmaShareOfA<Shape, Left>>();
   right.template prepare<MmaShareOfB<Shape, Right>>();
   const auto blocks = static_cast<unsigned>(product_blocks(g, Shape::BM, Shape::BN));
+  note_tile({Cores::mma, kFactorName<typename Shape::T>, Shape::BM, Shape::BN, Shape::BK, g.parts});
   SIXLOOP_LAUNCH((mma_kernel<Shape, Left, Right, Rows>), blocks, Shape::kThreads,
                  (MmaStages<Shape, Left, Right>::kBytes), current_stream(), g, left, right, sink);
 }

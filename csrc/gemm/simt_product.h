@@ -343,6 +343,7 @@ void launch_product(const ProductSizes& g, Left left, Right right, const Sink<ty
   left.template prepare<ShareOfA<Tile, Left>>();
   right.template prepare<ShareOfB<Tile, Right>>();
   const auto blocks = static_cast<unsigned>(product_blocks(g, Tile::BM, Tile::BN));
+  note_tile({Cores::simt, sizeof(typename Tile::T) == 4 ? "f32" : "f64", Tile::BM, Tile::BN, Tile::BK, g.parts});
   SIXLOOP_LAUNCH((product_kernel<Tile, kRun, Left, Right, Sink<typename Tile::T, Rows>>), blocks, Tile::kThreads,
                  Tile::kSharedBytes, current_stream(), g, left, right, sink);
 }

@@ -3,7 +3,7 @@
 namespace sixloop::cuda {
 
 // Asked of the runtime, so that the library needs no libcuda to be loaded.
-void* tensor_map_encoder(const char* name) {
+void* find_tensor_map_encoder(const char* name) {
   constexpr unsigned kVersion = 12000;
   void* function = nullptr;
   cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;

@@ -182,6 +182,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
 template <class Shape, class Operands, class Rows>
 void launch_tma(const ProductSizes& g, const Operands& operands, const MmaSink<Rows>& sink) {
   const int64_t tiles = product_blocks(g, Shape::BM, Shape::BN);
+  note_tile({Cores::wgmma_tma, kFactorName<BFloat16>, Shape::BM, Shape::BN, Shape::BK, g.parts});
   SIXLOOP_LAUNCH((tma_kernel<Shape, Operands, Rows>), static_cast<unsigned>(std::min(tiles, kTmaBlocks)),
                  Shape::kThreads, Shape::kSharedBytes, current_stream(), g, operands, sink, tiles);
 }
@@ -192,7 +193,13 @@ bool launch_tma_matrices(const ProductSizes& g, const MmaOperand<BFloat16>& left
                          const MmaSink<DenseRows>& sink);
 
 // The driver's function of this name that makes tensor maps, or null where it does not know it.
-void* tensor_map_encoder(const char* name);
+void* find_tensor_map_encoder(const char* name);
+// The same, of its type. In a dry run one that makes none.
+template <class Encoder>
+Encoder tensor_map_encoder(const char* name) {
+  if (is_dry_run()) return [](auto...) { return CUDA_SUCCESS; };
+  return reinterpret_cast<Encoder>(find_tensor_map_encoder(name));
+}
 // Throws what the encoder refused.
 void check_tensor_map(CUresult error, const char* encoder);
 
@@ -200,7 +207,7 @@ void check_tensor_map(CUresult error, const char* encoder);
 // rows or columns are loaded. Throws where the driver refuses. The map is no result of the function: it must lie at a
 // multiple of 64 bytes, where GCC 12 does not put every temporary.
 inline PFN_cuTensorMapEncodeTiled_v12000 tma_encoder() {
-  return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(tensor_map_encoder("cuTensorMapEncodeTiled"));
+  return tensor_map_encoder<PFN_cuTensorMapEncodeTiled_v12000>("cuTensorMapEncodeTiled");
 }
 void tma_operand(PFN_cuTensorMapEncodeTiled_v12000 encode, const MmaOperand<BFloat16>& operand, int64_t k,
                  int64_t batches, int box_x, CUtensorMap* map);

@@ -1,3 +1,4 @@
+#include "cuda/dry_run.h"
 #include "gemm/tma_product.h"
 #include "gemm/wgmma_matrices.h"
 
@@ -5,10 +6,8 @@ namespace sixloop::cuda {
 
 bool has_wgmma() {
 #if defined(SIXLOOP_HAS_SM90A)
-  int major = 0, minor = 0;
-  SIXLOOP_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
-  SIXLOOP_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0));
-  return major == 9 && minor == 0;
+  const Capability c = capability();
+  return c.major == 9 && c.minor == 0;
 #else
   return false;
 #endif

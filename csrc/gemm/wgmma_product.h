@@ -257,6 +257,7 @@ void launch_wgmma(const ProductSizes& g, Left left, Right right, const MmaSink<R
   left.template prepare<WgmmaShareOfA<Shape, Left>>();
   right.template prepare<WgmmaShareOfB<Shape, Right>>();
   const auto blocks = static_cast<unsigned>(product_blocks(g, Shape::BM, Shape::BN));
+  note_tile({Cores::wgmma, kFactorName<typename Shape::T>, Shape::BM, Shape::BN, Shape::BK, g.parts});
   SIXLOOP_LAUNCH((wgmma_kernel<Shape, Left, Right, Rows>), blocks, Shape::kThreads, Shape::kSharedBytes,
                  current_stream(), g, left, right, sink);
 }

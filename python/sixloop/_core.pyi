@@ -222,6 +222,20 @@ def conv2d_plan(
     arg8: bool,
     /,
 ) -> tuple[str, str, str, tuple[Any, ...], int]: ...
+def conv2d_plan_on_cuda(
+    arg0: Any,
+    arg1: Any,
+    arg2: Any,
+    arg3: Any,
+    arg4: Any,
+    arg5: Any,
+    arg6: Any,
+    arg7: Any,
+    arg8: Any,
+    arg9: Any,
+    arg10: Any,
+    /,
+) -> tuple[Any, ...]: ...
 def conv2d_statistics(
     arg0: Any,
     arg1: Any,
@@ -292,6 +306,17 @@ def gemm_plan(
     arg5: bool,
     /,
 ) -> tuple[str, str, int]: ...
+def gemm_plan_on_cuda(
+    arg0: Any,
+    arg1: Any,
+    arg2: Any,
+    arg3: bool,
+    arg4: bool,
+    arg5: Any,
+    arg6: Any,
+    arg7: Any,
+    /,
+) -> tuple[Any, ...]: ...
 def global_avg_pool2d(arg0: Any, /) -> Any: ...
 def global_avg_pool2d_grad(arg0: Any, arg1: Any, /) -> Any: ...
 def im2col(arg0: Any, arg1: Any, arg2: Any, arg3: Any, arg4: Any, /) -> Any: ...

@@ -258,7 +258,17 @@ def _explain(options: argparse.Namespace) -> int:
 
     _set_threads(options.threads)
     model = _describe(options)
-    print(explain(model, options.batch, training=options.training, measure=options.measure))
+    print(
+        explain(
+            model,
+            options.batch,
+            training=options.training,
+            measure=options.measure,
+            device=options.device,
+            precision=options.precision,
+            capability=options.capability,
+        )
+    )
     return 0
 
 
@@ -565,11 +575,17 @@ def _image_shape(text: str) -> tuple[int, ...]:
     return tuple(_count(n) for n in text.lower().split("x"))
 
 
+def _capability(text: str) -> tuple[int, int]:
+    major, minor = text.split(".")
+    return int(major), int(minor)
+
+
 # What argparse says of a wrong value: "invalid positive integer value: '0'".
 _count.__name__ = "positive integer"
 _seed.__name__ = "non-negative integer"
 _rate.__name__ = "positive number"
 _image_shape.__name__ = "HxWxC"
+_capability.__name__ = "X.Y"
 
 _DATA_HELP = (
     "digits, mnist, fashion-mnist, cifar10, or a folder of images with one folder a class "
@@ -689,6 +705,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("--training", action="store_true", help="the gradients, too")
     explain.add_argument("--measure", action="store_true", help="run each and show its GFLOP/s")
+    explain.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="default: cpu; cuda needs no GPU but to measure",
+    )
+    explain.add_argument(
+        "--precision",
+        choices=("fp32", "tf32", "bf16"),
+        default="fp32",
+        help="of products on the GPU; default: fp32",
+    )
+    explain.add_argument(
+        "--capability",
+        type=_capability,
+        metavar="X.Y",
+        help="the GPU's compute capability; default: that of the GPU here, without one 9.0",
+    )
     _add_threads(explain)
 
     bench = commands.add_parser(

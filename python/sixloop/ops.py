@@ -33,17 +33,45 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32")
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
 
+class Launch(NamedTuple):
+    """A launch of a kernel on the GPU, or several that are alike.
+
+    Attributes:
+        kernel: its name, for a product with what its factors are rounded to, its tile, and "simt"
+            (ordinary cores), "mma" (tensor cores by mma.sync), "wgmma" (Hopper's, whose operands
+            come by cp.async) or "wgmma_tma" (by TMA): "product_bf16_128x256__wgmma_tma".
+        tile: of a product: rows and columns of the result that a block computes, and the steps of
+            the sum between two barriers; else None.
+        parts: that the sum of a product is cut into, 1 for all others.
+        blocks: of threads.
+        threads: of a block.
+        shared_bytes: of shared memory that a block asks for.
+        times: how many launches they are.
+    """
+
+    kernel: str
+    tile: tuple[int, int, int] | None
+    parts: int
+    blocks: int
+    threads: int
+    shared_bytes: int
+    times: int
+
+
 class Plan(NamedTuple):
     """How an op is done, as its kernels decide it; see :func:`conv2d_plan` and :func:`gemm_plan`.
 
     Attributes:
-        algorithm: "direct", "im2col", "winograd2x2" or "winograd4x4"; "gemm" for a product.
-        reason: the rule that chose the algorithm.
-        method: how the algorithm goes about this shape.
+        algorithm: "direct", "im2col", "winograd2x2" or "winograd4x4", on tensor cores
+            "implicit_gemm"; "gemm" for a product.
+        reason: the rule that chose the algorithm; on tensor cores the one that chose their kernels.
+        method: how the algorithm goes about this shape; on the GPU what multiplies.
         kernels: their names, <op>_<dtype>_<tile>__<instruction set>; the transform of Winograd's
-            tiles comes before the kernel of the product.
+            tiles comes before the kernel of the product. On the GPU those of the launches, each
+            once.
         scratch_bytes: what the op takes from the allocator besides its result, at most, with the
             present number of threads.
+        launches: on the GPU, in the order of the first one of each; empty on the CPU.
     """
 
     algorithm: str
@@ -51,6 +79,7 @@ class Plan(NamedTuple):
     method: str
     kernels: tuple[str, ...]
     scratch_bytes: int
+    launches: tuple[Launch, ...] = ()
 
 
 def gemm(
@@ -305,11 +334,15 @@ def conv2d_plan(
     groups: int = 1,
     algorithm: str = "auto",
     dtype: str = "float32",
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    capability: tuple[int, int] | None = None,
 ) -> Plan:
     """Returns how a convolution is done, and why: told by the functions that decide it.
 
-    Algorithm and reason depend on the shapes alone, the rest on the instruction set and the caches
-    of this machine, too.
+    Algorithm and reason depend on the shapes alone, on the CPU the rest on the instruction set and
+    the caches of this machine, too. For the GPU, which need not be there, the pass runs as ever but
+    for its launches, which are noted, and its memory, which is counted.
 
     Args:
         which: "forward", "grad_input" or "grad_weight".
@@ -320,15 +353,27 @@ def conv2d_plan(
         dilation: as in conv2d; default 1.
         groups: as in conv2d; default 1.
         algorithm: as in conv2d; default "auto".
-        dtype: "float32" (default) or "float64".
+        dtype: "float32" (default), "float64" or, on the GPU, "bfloat16".
+        device: "cpu" (default) or "cuda".
+        precision: as in conv2d; default "fp32".
+        capability: the GPU's compute capability; default that of the GPU here, without one (9, 0).
 
     Raises:
-        ValueError, TypeError: as in conv2d, and an unknown pass or dtype.
+        ValueError, TypeError: as in conv2d, and an unknown pass, dtype or device, a capability
+            below (8, 0), or one for the CPU.
+        RuntimeError: device "cuda" in a build without CUDA.
         MemoryError: there cannot be arrays of these shapes.
     """
+    if _for_cuda("conv2d_plan", dtype, device, precision, capability):
+        return _cuda_plan(
+            *_core.conv2d_plan_on_cuda(
+                *(which, x_shape, w_shape, strides, padding, dilation, groups, algorithm),
+                *(dtype, precision, capability),
+            )
+        )
     name, reason, method, kernels, scratch = _core.conv2d_plan(
         *(which, x_shape, w_shape, strides, padding, dilation, groups, algorithm),
-        _is_float64("conv2d_plan", dtype),
+        dtype == "float64",
     )
     return Plan(name, reason, method, tuple(kernels), scratch)
 
@@ -341,26 +386,51 @@ def gemm_plan(
     transpose_a: bool = False,
     transpose_b: bool = False,
     dtype: str = "float32",
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    capability: tuple[int, int] | None = None,
 ) -> Plan:
     """Returns how :func:`gemm` does a product of an M x K with a K x N matrix.
 
     Args:
         m, n, k: sizes.
         transpose_a, transpose_b: as in gemm; default False.
-        dtype: "float32" (default) or "float64".
+        dtype, device, precision, capability: as in :func:`conv2d_plan`.
 
     Raises:
-        ValueError, TypeError: a size that is no whole number from 0 to 2**31 - 1, an unknown dtype.
+        ValueError, TypeError: a size that is no whole number from 0 to 2**31 - 1; the others as in
+            conv2d_plan.
+        RuntimeError: device "cuda" in a build without CUDA.
+        MemoryError: there cannot be matrices of these sizes on the GPU.
     """
-    is_float64 = _is_float64("gemm_plan", dtype)
-    method, kernel, scratch = _core.gemm_plan(m, n, k, transpose_a, transpose_b, is_float64)
+    sizes = (m, n, k, transpose_a, transpose_b)
+    if _for_cuda("gemm_plan", dtype, device, precision, capability):
+        return _cuda_plan(*_core.gemm_plan_on_cuda(*sizes, dtype, precision, capability))
+    method, kernel, scratch = _core.gemm_plan(*sizes, dtype == "float64")
     return Plan("gemm", "", method, (kernel,), scratch)
 
 
-def _is_float64(op: str, dtype: str) -> bool:
+def _for_cuda(op: str, dtype: str, device: str, precision: str, capability: object) -> bool:
+    """Returns whether a plan is one for the GPU; the CPU has no bfloat16, tf32 and capability."""
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f'[{op}] unknown device {device!r}; valid: "cpu", "cuda"')
+    if device == "cuda":
+        if dtype not in ("float32", "float64", "bfloat16"):
+            raise ValueError(f"[{op}] dtype must be float32, float64 or bfloat16; got {dtype!r}")
+        return True
     if dtype not in ("float32", "float64"):
         raise ValueError(f"[{op}] dtype must be float32 or float64; got {dtype!r}")
-    return dtype == "float64"
+    if precision != "fp32":
+        raise ValueError(f'[{op}] precision {precision!r} is for device="cuda"; the CPU has "fp32"')
+    if capability is not None:
+        raise ValueError(f'[{op}] capability is for device="cuda"; got {capability!r} for the CPU')
+    return False
+
+
+def _cuda_plan(algorithm: str, reason: str, method: str, launches: list[Any], scratch: int) -> Plan:
+    made = tuple(Launch(*launch) for launch in launches)
+    kernels = tuple(dict.fromkeys(launch.kernel for launch in made))
+    return Plan(algorithm, reason, method, kernels, scratch, made)
 
 
 def im2col(

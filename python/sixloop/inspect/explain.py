@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sixloop import Tensor, get_num_threads, isa, nn, ops
+from sixloop import Tensor, cuda, get_num_threads, isa, nn, ops
 from sixloop.bench import timing
 from sixloop.bench.shapes import of_layer
 
@@ -70,7 +70,17 @@ class ExplainRow:
 
     @property
     def kernel(self) -> str:
-        """The kernels without dtype and instruction set, "gemm_rows 10x32"."""
+        """The kernels without dtype and instruction set, "gemm_rows 10x32".
+
+        On the GPU as they are, and the parts of a sum, "product_bf16_128x64__wgmma in 4 parts".
+        """
+        if self.plan.launches:
+            return " + ".join(
+                dict.fromkeys(
+                    launch.kernel + (f" in {launch.parts} parts" if launch.parts > 1 else "")
+                    for launch in self.plan.launches
+                )
+            )
         return " + ".join(
             re.sub(r"_f\d\d(?:_(\d+x\d+))?__\w+$", r" \1", name).strip()
             for name in self.plan.kernels
@@ -85,40 +95,45 @@ class Explanation:
         name: of the model.
         batch: number of samples.
         rows: of convolutions and dense layers, in order of execution.
-        machine: what they are compared with.
+        machine: what they are compared with; None: nothing.
         others: number of calls of other layers, whose speed is that of memory.
+        where: what computes, for people.
     """
 
     name: str
     batch: int
     rows: tuple[ExplainRow, ...]
-    machine: Machine
+    machine: Machine | None
     others: int
+    where: str
 
     def __str__(self) -> str:
         measured = any(row.gflops is not None for row in self.rows)
         head = ["layer", "pass", "shape", "algorithm", "why", "method", "kernel"]
-        head += ["scratch KiB", "FLOP/B", "roof GFLOP/s", "bound"]
-        head += ["GFLOP/s", "of roof"] if measured else []
+        head += ["scratch KiB", "FLOP/B"]
+        head += ["roof GFLOP/s", "bound"] if self.machine else []
+        head += ["GFLOP/s"] if measured else []
+        head += ["of roof"] if measured and self.machine else []
         body = [self._cells(row, measured) for row in self.rows]
         right = {"scratch KiB", "FLOP/B", "roof GFLOP/s", "GFLOP/s", "of roof"}
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-        lines = [
-            f"{self.name}, batch {self.batch}: {isa()}, {get_num_threads()} threads; peak "
-            f"{self.machine.peak_gflops:,.0f} GFLOP/s, memory {self.machine.memory_gbs:,.1f} GB/s"
-        ]
+        title = f"{self.name}, batch {self.batch}: {self.where}"
+        if self.machine:
+            title += f"; peak {self.machine.peak_gflops:,.0f} GFLOP/s, memory "
+            title += f"{self.machine.memory_gbs:,.1f} GB/s"
+        lines = [title]
         for cells in (head, *body):
             padded = [
                 cell.rjust(width) if title in right else cell.ljust(width)
                 for cell, title, width in zip(cells, head, widths, strict=True)
             ]
             lines.append("  ".join(padded).rstrip())
-        if any(row.plan.algorithm.startswith("winograd") for row in self.rows):
+        if self.machine and any(row.plan.algorithm.startswith("winograd") for row in self.rows):
             lines.append(
                 "FLOP are those of the sums as they are written: Winograd's algorithm does fewer "
                 "and may pass the roof."
             )
-        if measured:
+        if measured and self.machine:
             lines.append(
                 "Arrays that stay in a cache from one run to the next may pass memory's roof."
             )
@@ -128,15 +143,50 @@ class Explanation:
         return "\n".join(lines)
 
     def _cells(self, row: ExplainRow, measured: bool) -> list[str]:
-        roof = self.machine.roof(row.intensity)
         cells = [row.name, row.which, row.shape, row.plan.algorithm, row.plan.reason]
         cells += [row.plan.method, row.kernel, f"{row.scratch_bytes / 1024:,.0f}"]
-        cells += [f"{row.intensity:,.1f}", f"{roof:,.0f}"]
-        cells.append("arithmetic" if roof == self.machine.peak_gflops else "memory")
+        cells.append(f"{row.intensity:,.1f}")
+        roof = self.machine.roof(row.intensity) if self.machine else None
+        if self.machine and roof:
+            bound = "arithmetic" if roof == self.machine.peak_gflops else "memory"
+            cells += [f"{roof:,.0f}", bound]
         if measured:
-            share = "" if row.gflops is None else f"{row.gflops / roof:.0%}"
-            cells += ["" if row.gflops is None else f"{row.gflops:,.1f}", share]
+            cells.append("" if row.gflops is None else f"{row.gflops:,.1f}")
+            if roof:
+                cells.append("" if row.gflops is None else f"{row.gflops / roof:.0%}")
         return cells
+
+
+class _Target(NamedTuple):
+    """What the layers are explained for; precision is that of a Trainer."""
+
+    device: str
+    precision: str
+    capability: tuple[int, int] | None
+    dtype: str
+
+    @property
+    def itemsize(self) -> int:
+        return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
+
+    @property
+    def products(self) -> dict[str, Any]:
+        """The option of the ops that multiply."""
+        return {"precision": "tf32"} if self.precision == "tf32" else {}
+
+    @property
+    def plans(self) -> dict[str, Any]:
+        """The options of `ops.conv2d_plan` and `ops.gemm_plan`."""
+        options = {"dtype": self.dtype, "device": self.device, **self.products}
+        return options if self.capability is None else {**options, "capability": self.capability}
+
+    def __str__(self) -> str:
+        if self.device == "cpu":
+            return f"{isa()}, {get_num_threads()} threads"
+        here = self.capability is None and cuda.is_available()
+        major, minor = cuda.compute_capability() if here else self.capability or (9, 0)
+        name = f"{cuda.device_name()}, " if here else ""
+        return f"cuda, {name}compute capability {major}.{minor}, {self.precision}"
 
 
 def explain(
@@ -147,6 +197,9 @@ def explain(
     measure: bool = False,
     machine: Machine | None = None,
     seconds: float = 0.05,
+    device: str = "cpu",
+    precision: str = "fp32",
+    capability: tuple[int, int] | None = None,
 ) -> Explanation:
     """Returns how each convolution and dense layer of a model is done, and why.
 
@@ -158,17 +211,34 @@ def explain(
         batch: number of samples; default 1.
         training: the gradients, too, as a training step computes them; default False.
         measure: run each pass on random numbers for ``seconds``; default False.
-        machine: to compare with; default this one, measured now.
+        machine: to compare with; default this one, measured now, for the GPU none.
         seconds: for each pass; default 0.05.
+        device: "cpu" (default) or "cuda", which need not be there unless ``measure`` runs on it;
+            a measurement there has the wait for its end in it.
+        precision: "fp32" (default), or on the GPU "tf32" or "bf16", as a Trainer takes it.
+        capability: the GPU's compute capability; default as in `ops.conv2d_plan`.
 
     Raises:
-        ValueError: a batch size below 1, or a model without convolutions and dense layers.
+        ValueError: a batch size below 1, a model without convolutions and dense layers, an unknown
+            device or precision, or one that the device or the model does not have.
+        RuntimeError: device "cuda" in a build without CUDA, or measured without a GPU.
     """
     if batch < 1:
         raise ValueError(f"[{model.name}] batch must be positive; got {batch}")
+    if precision not in ("fp32", "tf32", "bf16"):
+        raise ValueError(f"[{model.name}] unknown precision {precision!r}; valid: fp32, tf32, bf16")
+    dtype = str(np.dtype(model.dtype))
+    if precision == "bf16":
+        if dtype != "float32" or device == "cpu":
+            raise ValueError(
+                f'[{model.name}] precision "bf16" is for float32 models on cuda; got {dtype} on '
+                f"{device}"
+            )
+        dtype = "bfloat16"
+    target = _Target(device, precision, capability, dtype)
     rows, others = [], 0
     for node, needed in _calls(model):
-        passes = _passes(model, node, batch)
+        passes = _passes(model, node, batch, target)
         others += not passes
         for made, run in passes:
             if made.which != "forward" and not (
@@ -181,8 +251,9 @@ def explain(
             rows.append(made)
     if not rows:
         raise ValueError(f"[{model.name}] has neither convolutions nor dense layers to explain")
-    machine = Machine.measure() if machine is None else machine
-    return Explanation(model.name, batch, tuple(rows), machine, others)
+    if machine is None and device == "cpu":
+        machine = Machine.measure()
+    return Explanation(model.name, batch, tuple(rows), machine, others, str(target))
 
 
 _Pass = tuple[ExplainRow, Callable[[], Callable[[], Any]]]
@@ -198,16 +269,16 @@ def _calls(model: nn.Model) -> Iterator[tuple[Any, bool]]:
         yield node, needed
 
 
-def _passes(model: nn.Model, node: Any, batch: int) -> list[_Pass]:
+def _passes(model: nn.Model, node: Any, batch: int, target: _Target) -> list[_Pass]:
     """Returns the three passes of a call, each with what makes its measurement; none for others."""
     layer, shapes = node.layer, [symbol.shape for symbol in node.inputs]
-    itemsize = np.dtype(model.dtype).itemsize
-    scratch = layer.scratch(batch, itemsize, *shapes)
-    dtype = str(np.dtype(model.dtype))
+    itemsize = target.itemsize
+    scratch = layer.scratch(batch, itemsize, *shapes) if target.device == "cpu" else None
+    values = functools.partial(_values, target=target)
 
     def row(which: str, shape: str, plan: ops.Plan, flop: int, elements: int) -> ExplainRow:
         name = model.layer_name(layer)
-        size = getattr(scratch, which)
+        size = plan.scratch_bytes if scratch is None else getattr(scratch, which)
         return ExplainRow(name, which, shape, plan, size, flop, elements * itemsize)
 
     if isinstance(layer, nn.Conv2D):
@@ -215,23 +286,24 @@ def _passes(model: nn.Model, node: Any, batch: int) -> list[_Pass]:
         options = {**call.options, "algorithm": layer.algorithm}
 
         def convolve(which: str) -> Callable[[], Any]:
-            x, w, y = (_values(s, dtype) for s in (call.x_shape, call.w_shape, call.y_shape))
+            x, w, y = map(values, (call.x_shape, call.w_shape, call.y_shape))
+            made = {**options, **target.products}
             if which == "forward":
-                return lambda: ops.conv2d(x, w, **options)
+                return lambda: ops.conv2d(x, w, **made)
             if which == "grad_input":
-                return lambda: ops.conv2d_grad_input(y, w, call.x_shape, **options)
-            return lambda: ops.conv2d_grad_weight(x, y, call.w_shape, **options)
+                return lambda: ops.conv2d_grad_input(y, w, call.x_shape, **made)
+            return lambda: ops.conv2d_grad_weight(x, y, call.w_shape, **made)
 
         return [
             (
                 row(
                     which,
                     str(call),
-                    ops.conv2d_plan(which, call.x_shape, call.w_shape, **options, dtype=dtype),
+                    ops.conv2d_plan(which, call.x_shape, call.w_shape, **options, **target.plans),
                     call.flop,
                     call.elements,
                 ),
-                functools.partial(convolve, which),
+                functools.partial(_awaited, functools.partial(convolve, which), target),
             )
             for which in ("forward", "grad_input", "grad_weight")
         ]
@@ -244,14 +316,12 @@ def _passes(model: nn.Model, node: Any, batch: int) -> list[_Pass]:
         }
 
         def multiply(which: str) -> Callable[[], Any]:
-            x, w, y = (
-                _values(s, dtype) for s in ((batch, inputs), (inputs, units), (batch, units))
-            )
+            x, w, y = map(values, ((batch, inputs), (inputs, units), (batch, units)))
             if which == "forward":
-                return lambda: ops.gemm(x, w)
+                return lambda: ops.gemm(x, w, **target.products)
             if which == "grad_input":
-                return lambda: ops.gemm(y, w, transpose_b=True)
-            return lambda: ops.gemm(x, y, transpose_a=True)
+                return lambda: ops.gemm(y, w, transpose_b=True, **target.products)
+            return lambda: ops.gemm(x, y, transpose_a=True, **target.products)
 
         return [
             (
@@ -264,20 +334,37 @@ def _passes(model: nn.Model, node: Any, batch: int) -> list[_Pass]:
                         k,
                         transpose_a=which == "grad_weight",
                         transpose_b=which == "grad_input",
-                        dtype=dtype,
+                        **target.plans,
                     ),
                     2 * m * n * k,
                     m * n + n * k + m * k,
                 ),
-                functools.partial(multiply, which),
+                functools.partial(_awaited, functools.partial(multiply, which), target),
             )
             for which, (m, n, k) in sizes.items()
         ]
     return []
 
 
-def _values(shape: tuple[int, ...], dtype: str) -> Tensor:
+def _awaited(prepare: Callable[[], Callable[[], Any]], target: _Target) -> Callable[[], Any]:
+    """Returns the call that prepare makes, on the GPU with the wait for its end."""
+    run = prepare()
+    if target.device == "cpu":
+        return run
+
+    def wait() -> None:
+        run()
+        cuda.synchronize()
+
+    return wait
+
+
+def _values(shape: tuple[int, ...], target: _Target) -> Tensor:
     """Returns numbers that are neither zero nor denormal, which some processors treat apart."""
     rng = np.random.default_rng(0)
     values = rng.random(min(math.prod(shape), 1_000_003), dtype=np.float32) + np.float32(0.5)
-    return Tensor(np.resize(values, shape).astype(dtype, copy=False))
+    resized = np.resize(values, shape)
+    if target.device == "cpu":
+        return Tensor(resized.astype(target.dtype, copy=False))
+    made: Tensor = ops.cast(Tensor(resized).to("cuda"), target.dtype)
+    return made
