@@ -21,6 +21,8 @@ for call in (
     sixloop.cuda.synchronize,
     sixloop.cuda.current_stream,
     sixloop.cuda.empty_cache,
+    sixloop.cuda.check_guards,
+    lambda: sixloop.cuda.set_guards(True),
     lambda: sixloop.cuda.set_stream(1),
     lambda: model.to("cuda"),
     lambda: sixloop.Trainer(model, device="cuda"),

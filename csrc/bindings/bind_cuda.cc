@@ -1,5 +1,6 @@
 #include "bindings/bindings.h"
 #include "cuda/graph.h"
+#include "cuda/guards.h"
 #include "cuda/runtime.h"
 #include "cuda/staging.h"
 #include "images/images.h"
@@ -36,6 +37,11 @@ void bind_cuda(py::module_& m) {
     return d;
   });
   m.def("cuda_reset_peak_memory", &cuda::reset_peak_memory);
+  m.def("cuda_set_guards", [](const py::object& on) {
+    const bool guards = parse_bool("cuda.set_guards", "on", on);
+    Call::without_gil([&] { cuda::set_guards(guards); });
+  });
+  m.def("cuda_check_guards", [] { Call::without_gil([] { cuda::check_guards(); }); });
   m.def("cuda_empty_cache", [] {
     GilRelease release;
     cuda::empty_cache();

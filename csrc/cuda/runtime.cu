@@ -11,6 +11,7 @@
 
 #include "base/device.h"
 #include "cuda/dry_run.h"
+#include "cuda/guards.h"
 #include "cuda/launch.h"
 #include "cuda/recorder.h"
 
@@ -163,6 +164,7 @@ void deallocate(void* p, int64_t bytes) noexcept {
   }
   allocated -= bytes;
   if (forked) return;
+  p = end_guarding(p);
   // Freed in the order of the stream that used it. A stream of somebody else may be gone: then with a synchronisation.
   if (cudaFreeAsync(p, stream_of(state(), chosen_stream)) != cudaSuccess) {
     (void)cudaGetLastError();
@@ -334,12 +336,13 @@ std::shared_ptr<void> cuda::allocate_plainly(size_t bytes) {
   const auto stream = static_cast<cudaStream_t>(cuda::stream_handle());
   void* p = nullptr;
   if (bytes == 0) return nullptr;
-  cudaError_t error = cudaMallocAsync(&p, bytes, stream);
+  const size_t guards = guard_bytes(), whole = bytes + 2 * guards;
+  cudaError_t error = cudaMallocAsync(&p, whole, stream);
   if (error == cudaErrorMemoryAllocation) {
     // What other streams or sizes left in the pool may be enough, once their work is done.
     (void)cudaGetLastError();
     if (cudaStreamSynchronize(stream) == cudaSuccess && cudaMemPoolTrimTo(s.pool, 0) == cudaSuccess) {
-      error = cudaMallocAsync(&p, bytes, stream);
+      error = cudaMallocAsync(&p, whole, stream);
     }
   }
   if (error == cudaErrorMemoryAllocation) {
@@ -348,6 +351,8 @@ std::shared_ptr<void> cuda::allocate_plainly(size_t bytes) {
                             cuda::memory_text());
   }
   if (error != cudaSuccess) cuda::throw_cuda_error(error, "cudaMallocAsync", __FILE__, __LINE__);
+  if (guards > 0) p = begin_guarding(p, bytes, stream);
+  if (p == nullptr) throw_cuda_error(cudaGetLastError(), "cudaMemsetAsync", __FILE__, __LINE__);
   const auto size = static_cast<int64_t>(bytes);
   const int64_t now = cuda::allocated += size;
   ++cuda::requests;

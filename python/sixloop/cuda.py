@@ -68,6 +68,28 @@ def empty_cache() -> None:
     _core.cuda_empty_cache()
 
 
+def set_guards(on: bool) -> None:
+    """Puts arrays that are allocated from now on between guard bands, to debug kernels.
+
+    An array then begins as NaN, with 4 KiB on either side that no kernel may write to; an array of
+    a kernel's own, too. Each allocation takes a pass over its memory and each release a wait.
+
+    Args:
+        on: whether to.
+    """
+    _core.cuda_set_guards(on)
+
+
+def check_guards() -> None:
+    """Looks at the guard bands of all arrays that :func:`set_guards` gave some.
+
+    Raises:
+        RuntimeError: one was written to since the last call; the message says how far from its
+            array, which may be gone.
+    """
+    _core.cuda_check_guards()
+
+
 def synchronize() -> None:
     """Waits until everything that has been asked for is done."""
     _core.cuda_synchronize()

@@ -143,3 +143,20 @@ class Altered:
         for axis, stride in enumerate(self.strides or ()):
             seen.strides[axis] = stride
         return capsule
+
+
+class Displaced:
+    """Elements of float32 before, in or behind an array on the GPU: a view that lies."""
+
+    def __init__(self, x: Any, first: int, count: int) -> None:
+        self.tensor, self.first, self.count = x.reshape(-1), first, count
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.tensor.__dlpack_device__()
+
+    def __dlpack__(self, stream: Any = None) -> Any:
+        capsule = self.tensor.__dlpack__(stream=stream)
+        seen = _DLTensor.from_address(_pointer_of(capsule, b"dltensor"))
+        seen.data += 4 * self.first
+        seen.shape[0] = self.count
+        return capsule
