@@ -96,6 +96,21 @@ struct Accumulators {
   }
 };
 
+// f(k) for begin <= k < end; with vectors of 64 bytes four at a time: of a loop of up to some 400 steps the processor
+// then foresees the end, which makes convolutions of nine taps 1 to 2% faster, strided ones 6%, weight gradients of 1x1
+// filters up to 8%. Eight at a time are no better; with vectors of 32 bytes some are 1% faster, some 2% slower.
+template <class V, class F>
+__attribute__((always_inline)) inline void for_steps(int64_t begin, int64_t end, F&& f) {
+  int64_t k = begin;
+  if constexpr (V::N * sizeof(typename V::T) == 64) {
+    for (; k <= end - 4; k += 4) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) f(k + i);
+    }
+  }
+  for (; k < end; ++k) f(k);
+}
+
 template <class V, int MR, int NV>
 void gemm_rows_tile(const GemmTile<typename V::T>& t) {
   if constexpr (NV > 1) {
@@ -114,10 +129,12 @@ void gemm_rows_tile(const GemmTile<typename V::T>& t) {
     const T* row[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) row[i] = a[i] + t.a_offset + t.kc;
-    for (int64_t k = -t.kc; k < 0; ++k, b += ldb, next += next_step) {
+    for_steps<V>(-t.kc, 0, [&](int64_t k) __attribute__((always_inline)) {
       __builtin_prefetch(next, 0, 2);
       acc.step(b, [&](int i) __attribute__((always_inline)) { return row[i] + k; });
-    }
+      b += ldb;
+      next += next_step;
+    });
   }
   acc.end(t);
 }
@@ -136,10 +153,13 @@ void gemm_panel_tile(const GemmTile<typename V::T>& t) {
   const int64_t a_step = t.a_step;
   const T* next = t.next != nullptr ? t.next : b;
   const int64_t next_step = t.next_step;
-  for (int64_t k = t.taps * t.kc; k > 0; --k, a += a_step, b += ldb, next += next_step) {
+  for_steps<V>(0, t.taps * t.kc, [&](int64_t) __attribute__((always_inline)) {
     __builtin_prefetch(next, 0, 2);
     acc.step(b, [&](int i) __attribute__((always_inline)) { return a + i; });
-  }
+    a += a_step;
+    b += ldb;
+    next += next_step;
+  });
   acc.end(t);
 }
 
