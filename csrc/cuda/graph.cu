@@ -1,8 +1,8 @@
 #include "cuda/graph.h"
 
-#include <algorithm>
 #include <vector>
 
+#include "cuda/arena_plan.h"
 #include "cuda/launch.h"
 #include "cuda/recorder.h"
 
@@ -10,16 +10,6 @@ namespace sixloop::cuda {
 namespace {
 
 constexpr int64_t kAlignment = 512;
-constexpr int64_t kForEver = INT64_MAX;
-
-// One allocation of the traced step: bytes, when it was made and freed (in allocations and frees since the beginning),
-// where it gets its place.
-struct Span {
-  int64_t bytes;
-  int64_t begin;
-  int64_t end = kForEver;
-  int64_t offset = 0;
-};
 
 struct Trace {
   std::vector<Span> spans;
@@ -52,30 +42,6 @@ class Tracer : public Recorder {
  private:
   std::shared_ptr<Trace> trace_ = std::make_shared<Trace>();
 };
-
-// Gives every span a place such that no two overlap that live at the same time; returns the bytes of all. The largest
-// come first, each to the lowest place that is free throughout its life.
-int64_t place(std::vector<Span>& spans) {
-  std::vector<Span*> order;
-  for (Span& span : spans) order.push_back(&span);
-  std::stable_sort(order.begin(), order.end(), [](const Span* a, const Span* b) { return a->bytes > b->bytes; });
-  std::vector<Span*> placed;  // by offset
-  int64_t total = 0;
-  for (Span* span : order) {
-    int64_t offset = 0;
-    for (const Span* other : placed) {
-      if (other->end <= span->begin || span->end <= other->begin) continue;
-      if (offset + span->bytes <= other->offset) break;
-      offset = std::max(offset, other->offset + other->bytes);
-    }
-    span->offset = offset;
-    total = std::max(total, offset + span->bytes);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), span,
-                                   [](const Span* a, const Span* b) { return a->offset < b->offset; }),
-                  span);
-  }
-  return total;
-}
 
 // The allocations of the captured step, each at the place of the traced one.
 class Player : public Recorder {
