@@ -105,6 +105,21 @@ RULES = [
         r"^tma_kernel<.*TmaWindow(s<|Columns)", ("UTMALDG.4D.IM2COL", "UTMALDG.3D"), arch="sm_90a"
     ),
 ]
+# A warpgroup multiplies as many columns at a time as the tile has.
+for columns in (64, 128, 256):
+    RULES += [
+        Rule(
+            rf"^wgmma_kernel<WgmmaShape<BFloat16, \d+, {columns},",
+            (f"HGMMA.64x{columns}x16",),
+            "sm_90a",
+        ),
+        Rule(
+            rf"^wgmma_kernel<WgmmaShape<float, \d+, {columns},",
+            (f"HGMMA.64x{columns}x8",),
+            "sm_90a",
+        ),
+        Rule(rf"^tma_kernel<TmaShape<{columns},", (f"HGMMA.64x{columns}x16",), "sm_90a"),
+    ]
 # A thread gets registers in units of so many.
 REGISTER_UNIT = 8
 
