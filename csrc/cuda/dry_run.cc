@@ -10,8 +10,9 @@ namespace {
 
 thread_local DryRun* current_run = nullptr;
 
-// Where arrays of a dry run begin: aligned as those of the pool are.
-constexpr uintptr_t kAlignment = 512;
+// Arrays of a dry run begin at multiples of this, as those of the pool do, the first of them where a pointer may be
+// moved either way.
+constexpr uintptr_t kAlignment = 512, kFirst = uintptr_t{1} << 44;
 
 // "(product_kernel<Tile, Left>)" becomes "product".
 std::string plain_name(std::string kernel) {
@@ -42,7 +43,7 @@ const char* method_of(Cores cores) {
 }  // namespace
 
 struct DryRun::Memory {
-  uintptr_t next = kAlignment;
+  uintptr_t next = kFirst;
   int64_t allocated = 0, peak = 0;
 };
 
@@ -75,7 +76,7 @@ DryRun* DryRun::current() { return current_run; }
 
 Tensor DryRun::array(const Shape& shape, DType dtype) {
   (void)shape.size();
-  return Tensor::borrow(reinterpret_cast<void*>(kAlignment), shape, dtype, nullptr, Device::cuda);
+  return Tensor::borrow(reinterpret_cast<void*>(kFirst), shape, dtype, nullptr, Device::cuda);
 }
 
 std::shared_ptr<void> DryRun::allocate(size_t bytes) {
