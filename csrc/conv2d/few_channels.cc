@@ -17,8 +17,12 @@ const Kernel& select_few_channels(const Conv2dParams& p) {
     const int64_t mr = row.facts.mr;
     const int64_t lanes = std::max<int64_t>(1, vector_bytes(row.isa) / static_cast<int64_t>(sizeof(T)));
     const int64_t stores = mr * ceil_div(p.o, lanes);
+    // Rows in several lines have pointers of their own, of which the registers hold nine.
+    const double bent = p.ow % mr == 0 ? 0 : static_cast<double>(std::min(mr, p.ow)) / static_cast<double>(p.ow);
+    const double cycles =
+        (1 - bent) * columns_cycles(row, p.o) + bent * columns_cycles(row, p.o, std::max<int64_t>(0, mr - 9));
     return static_cast<double>(ceil_div(pixels, mr)) *
-           (columns_cycles(row, p.o) * static_cast<double>(steps) +
+           (cycles * static_cast<double>(steps) +
             static_cast<double>(stores + kTileCycles * ceil_div(p.o, row.facts.nr)));
   };
   const Kernel& first = select_row<GemmStrip, T>();

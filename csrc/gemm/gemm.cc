@@ -95,12 +95,12 @@ void gemm_turned(int64_t m, int64_t n, int64_t k, const T* a, const T* b, const 
 
 }  // namespace
 
-double columns_cycles(const Kernel& row, int64_t columns) {
+double columns_cycles(const Kernel& row, int64_t columns, int64_t more_loads) {
   // A multiply-add waits so long for the one before it in its accumulator.
   constexpr int64_t kLatency = 4;
   const int64_t lanes = std::max<int64_t>(vector_bytes(row.isa) / static_cast<int64_t>(size_of(row.dtype)), 1);
   const auto halves = [&](int64_t vectors) {
-    return std::max({row.facts.mr * vectors, row.facts.mr + vectors, 2 * kLatency});
+    return std::max({row.facts.mr * vectors, row.facts.mr + vectors + more_loads, 2 * kLatency});
   };
   const int64_t rest = columns % row.facts.nr;
   return static_cast<double>(columns / row.facts.nr * halves(row.facts.nr / lanes) +

@@ -198,8 +198,8 @@ double measure_fma_peak(DType dtype);
 #undef SIXLOOP_KERNEL
 
 // Cycles of one step of register tiles side by side for so many columns: by their fused multiply-adds and by their
-// loads, two of each a cycle.
-double columns_cycles(const Kernel& row, int64_t columns);
+// loads, two of each a cycle. more_loads: besides those of A and B.
+double columns_cycles(const Kernel& row, int64_t columns, int64_t more_loads = 0);
 
 // The kernel for a product of m rows and n columns: the one that spends the fewest cycles on them. A pure function.
 template <class Kind, class T>
