@@ -116,6 +116,23 @@ def test_command(capsys):
     assert re.search(r"1x2048 to 7 +gemm", out)
 
 
+def test_a_gpu_on_the_command_line(capsys):
+    command = ["explain", "lenet5", "--batch", 8, "--training", "--device", "cuda"]
+    if "build has no CUDA" in sixloop.cuda.why():
+        assert "there are no plans for cuda: this build has no CUDA" in fail(capsys, *command)
+        return
+    out = run(capsys, *command, "--precision", "bf16", "--capability", "8.6")
+    assert out.startswith("lenet5, batch 8: cuda, compute capability 8.6, bf16\n")
+    assert re.search(
+        r"^conv2d_2 +grad_weight .* implicit_gemm .* tensor cores by mma\.sync +.*product_bf16_",
+        out,
+        re.MULTILINE,
+    )
+    assert "roof" not in out
+    assert "ordinary cores" in run(capsys, *command, "--capability", "9.0")
+    assert "capability must be at least (8, 0)" in fail(capsys, *command, "--capability", "7.5")
+
+
 def test_saved_model(capsys):
     model = models.build("small_cnn", input_shape=(8, 8, 1))
     model.save("saved")
@@ -129,6 +146,10 @@ def test_saved_model(capsys):
         (["vgg16", "--batch", "0"], "invalid positive integer value: '0'"),
         (["saved", "--classes", "3"], "--classes"),
         (["empty"], "has neither convolutions nor dense layers to explain"),
+        (["lenet5", "--precision", "bf16"], 'precision "bf16" is for float32 models on cuda'),
+        (["lenet5", "--precision", "tf32"], "precision 'tf32' is for device=\"cuda\""),
+        (["lenet5", "--capability", "9.0"], 'capability is for device="cuda"'),
+        (["lenet5", "--device", "cuda", "--capability", "x"], "invalid X.Y value: 'x'"),
         (["lenet5", "--depth", "8"], "lenet5 has no option 'depth'"),
     ],
 )
