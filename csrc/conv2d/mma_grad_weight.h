@@ -12,7 +12,7 @@ void mma_grad_weight(const ProductSizes& g, const Windows<T>& x, const T* dy, in
                      const MmaResult& dw) {
   const int left_width = width_of(x), right_width = mma_width(dy, g.n, ld);
   const bool any = left_width != Pack<T>::N || right_width != Pack<T>::N;
-  if (takes_wgmma<T>(g, any, false, true, kTf32LimitsHere)) return wgmma_grad_weight(g, x, dy, ld, images, dw);
+  if (takes_wgmma<T>(g, any, true, true, kTf32LimitsHere)) return wgmma_grad_weight(g, x, dy, ld, images, dw);
   const MmaPlan plan = plan_windows<T>(g, any, true);
   in_parts(g, plan, dw, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {
     with_mma_shape<T>(plan, any, [&](auto shape, auto any_width) {

@@ -29,13 +29,13 @@ void with_wgmma_shape(WgmmaTile tile, const F& f) {
   }
 }
 
-// Every tile is compiled in a file of its own, those of tf32 in one: both operands are turned.
+// Every tile is compiled in a file of its own, those of tf32 in one, where B is turned.
 template <class Shape>
 void launch_wgmma_matrices(const ProductSizes& g, const MmaOperand<typename Shape::T>& left,
                            const MmaOperand<typename Shape::T>& right, const MmaSink<DenseRows>& sink);
 
-// What wgmma multiplies in tf32: rows x < x_end of each batch, [batches, x_end, k] with k filled up to whole chunks by
-// zeros, rounded. Of the operand [batches, k, x_end], or [batches, x_end, k], whose chunks are whole then.
+// What wgmma multiplies by in tf32: rows x < x_end of each batch, [batches, x_end, k] with k filled up to whole chunks
+// by zeros, rounded. Of the operand [batches, k, x_end], or [batches, x_end, k], whose chunks are whole then.
 Tensor tf32_rows(const MmaOperand<float>& from, int64_t k, int64_t batches);
 // The same of filters, from what is under tap (i, j) at first + i * step_i + j * step_j, `run` elements that follow
 // each other.

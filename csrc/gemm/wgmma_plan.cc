@@ -54,9 +54,8 @@ WgmmaPlan plan_wgmma(int64_t m, int64_t n, int64_t k, int64_t batches, bool may_
 
 bool plan_wgmma_tf32(int64_t m, int64_t n, int64_t k, int64_t batches, bool left_across, bool may_split,
                      const Tf32Limits& limits) {
-  if (may_split && m < limits.least) return false;
-  if (left_across && (!may_split || n < limits.least)) return false;
-  return batches * k * (left_across ? m + n : n) <= limits.workspace;
+  if (may_split ? m < limits.least : left_across) return false;
+  return batches * k * n <= limits.workspace;
 }
 
 }  // namespace sixloop

@@ -29,13 +29,13 @@ constexpr WgmmaLimits kWgmmaLimits{132, 512, 64, int64_t{16} << 20};
 WgmmaPlan plan_wgmma(int64_t m, int64_t n, int64_t k, int64_t batches, bool may_split,
                      const WgmmaLimits& limits = kWgmmaLimits);
 
-// Whether a product of float32 goes through wgmma in tf32, which takes rounded copies of its operands: of B always, of
-// A where that lies across k. A copy is 8 bytes of memory for each element, hidden behind as many products as the
-// result has rows or columns. A guess until it is measured. Without may_split the answer does not depend on m, which is
-// a batch's: then it is taken to be large.
+// Whether a product of float32 goes through wgmma in tf32, which takes a rounded copy of B: 8 bytes of memory for each
+// element, hidden behind as many products as the result has rows. A guess until it is measured. Without may_split the
+// answer does not depend on m, which is a batch's: then it is taken to be large, and A across k (left_across), of which
+// whole chunks may be copied where m is made of them, stays where every m can go.
 struct Tf32Limits {
-  int64_t least;      // rows, or columns, that hide a copy
-  int64_t workspace;  // elements of all copies
+  int64_t least;      // rows that hide the copy
+  int64_t workspace;  // elements of the copies of all batches
 };
 constexpr Tf32Limits kTf32Limits{512, int64_t{1} << 28};
 bool plan_wgmma_tf32(int64_t m, int64_t n, int64_t k, int64_t batches, bool left_across, bool may_split,

@@ -75,12 +75,12 @@ MmaOperand<float> tf32_operand(const Tensor& rows) {
 
 void wgmma_matrices(const ProductSizes& g, const MmaOperand<float>& left, const MmaOperand<float>& right,
                     const MmaResult& to, bool may_split) {
-  const Tensor right_rows = tf32_rows(right, g.k, g.batches);
-  const Tensor left_rows = left.turned ? right_rows : tf32_rows(left, g.k, g.batches);
-  const MmaOperand<float> a = left.turned ? left : tf32_operand(left_rows), b = tf32_operand(right_rows);
+  const Tensor rows = tf32_rows(right, g.k, g.batches);
+  const MmaOperand<float> turned = tf32_operand(rows);
   const WgmmaPlan plan = plan_wgmma(g.m, g.n, g.k, g.batches, may_split, kWgmmaLimitsHere);
   in_parts(g, plan, to, [&](const ProductSizes& sizes, const MmaSink<DenseRows>& sink) {
-    with_wgmma_shape<float>(plan.tile, [&](auto shape) { launch_wgmma_matrices<decltype(shape)>(sizes, a, b, sink); });
+    with_wgmma_shape<float>(plan.tile,
+                            [&](auto shape) { launch_wgmma_matrices<decltype(shape)>(sizes, left, turned, sink); });
   });
 }
 

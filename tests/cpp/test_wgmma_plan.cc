@@ -54,11 +54,12 @@ TEST(tf32_goes_through_wgmma_where_copies_are_hidden) {
   };
   CHECK(wins(512, 8, 64, false, true));
   CHECK(!wins(511, 4096, 4096, false, true));
-  CHECK(wins(512, 512, 802816 / 8, true, true));
-  CHECK(!wins(4096, 511, 4096, true, true));
-  // Weight gradients of 3x3 filters with 64 and 32 channels: windows lie across k without a copy, dy has one.
-  CHECK(wins(576, 64, 802816, false, true));
-  CHECK(!wins(288, 64, 802816, false, true));
+  // A across k has no copy.
+  CHECK(wins(512, 8, 802816, true, true));
+  CHECK(!wins(511, 4096, 4096, true, true));
+  // Weight gradients of 3x3 filters with 64 and 32 channels.
+  CHECK(wins(576, 64, 802816, true, true));
+  CHECK(!wins(288, 64, 802816, true, true));
   // A batch's rows, whose number does not matter.
   CHECK(wins(1, 64, 576, false, false));
   CHECK(!wins(4096, 4096, 4096, true, false));
