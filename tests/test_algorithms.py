@@ -172,6 +172,14 @@ def test_parts_lie_side_by_side_where_a_vector_holds_them(isa):
         assert plan.method == "filter rows"
 
 
+def test_channels_are_exchanged_where_tiles_fit_better(isa):
+    plan = ops.conv2d_plan("grad_weight", (8, 14, 14, 512), (1, 1, 512, 24))
+    exchanged = isa in ("avx2", "avx512")
+    assert plan.method == ("product with the channels exchanged" if exchanged else "packed windows")
+    square = ops.conv2d_plan("grad_weight", (8, 14, 14, 256), (1, 1, 256, 256))
+    assert square.method == "packed windows"
+
+
 def test_plans_of_products():
     with sixloop.force_isa("scalar"):
         assert ops.gemm_plan(8, 64, 512).method == "pointers to rows"

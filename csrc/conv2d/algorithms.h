@@ -21,6 +21,7 @@ enum class ConvWay {
   pointers,
   panels,
   turned_product,
+  turned_result,
   product,
   winograd
 };

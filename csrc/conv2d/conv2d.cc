@@ -55,6 +55,8 @@ const char* name_of(ConvWay way) {
       return "packed windows";
     case ConvWay::turned_product:
       return "product of transposed channels";
+    case ConvWay::turned_result:
+      return "product with the channels exchanged";
     case ConvWay::product:
       return "matrix of windows";
     case ConvWay::winograd:

@@ -15,8 +15,12 @@ void gemm_rows_f32_12x16__avx512(const GemmTile<float>& t) { gemm_rows_tile<avx5
 void gemm_rows_f64_10x16__avx512(const GemmTile<double>& t) { gemm_rows_tile<avx512::F64, 10, 2>(t); }
 void gemm_rows_f64_12x8__avx512(const GemmTile<double>& t) { gemm_rows_tile<avx512::F64, 12, 1>(t); }
 void gemm_panel_f32_14x32__avx512(const GemmTile<float>& t) { gemm_panel_tile<avx512::F32, 14, 2>(t); }
+void gemm_panel_f32_13x32__avx512(const GemmTile<float>& t) { gemm_panel_tile<avx512::F32, 13, 2>(t); }
+void gemm_panel_f32_12x32__avx512(const GemmTile<float>& t) { gemm_panel_tile<avx512::F32, 12, 2>(t); }
 void gemm_panel_f32_16x16__avx512(const GemmTile<float>& t) { gemm_panel_tile<avx512::F32, 16, 1>(t); }
 void gemm_panel_f64_14x16__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 14, 2>(t); }
+void gemm_panel_f64_13x16__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 13, 2>(t); }
+void gemm_panel_f64_12x16__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 12, 2>(t); }
 void gemm_panel_f64_16x8__avx512(const GemmTile<double>& t) { gemm_panel_tile<avx512::F64, 16, 1>(t); }
 void gemm_strip_f32_8x32__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 8, 2>(s); }
 void gemm_strip_f32_10x16__avx512(const GemmStripArgs<float>& s) { gemm_strip<avx512::F32, 10, 1>(s); }

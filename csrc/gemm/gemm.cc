@@ -108,6 +108,11 @@ double columns_cycles(const Kernel& row, int64_t columns, int64_t more_loads) {
          2;
 }
 
+double product_cycles(const Kernel& row, int64_t m, int64_t n) {
+  const int64_t tiles = ceil_div(std::max<int64_t>(m, 1), row.facts.mr);
+  return static_cast<double>(tiles) * columns_cycles(row, std::max<int64_t>(n, 1));
+}
+
 Kernels GemmRows::kernels() { return {kKernels, sizeof kKernels / sizeof *kKernels}; }
 Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
 Kernels GemmStrip::kernels() { return GemmRows::kernels(); }
@@ -147,8 +152,7 @@ const Kernel& select_tile(int64_t m, int64_t n, Arch arch) {
   double best_cost = 0;
   for (const Kernel& row : Kind::kernels()) {
     if (row.kind != first.kind || row.dtype != first.dtype || row.isa != first.isa) continue;
-    const int64_t tiles = ceil_div(std::max<int64_t>(m, 1), row.facts.mr);
-    const double cost = static_cast<double>(tiles) * columns_cycles(row, std::max<int64_t>(n, 1));
+    const double cost = product_cycles(row, m, n);
     if (best_cost == 0 || cost < best_cost * kGain) {
       best = &row;
       best_cost = cost;

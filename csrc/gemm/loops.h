@@ -71,13 +71,15 @@ constexpr int64_t kInPlaceSteps = 128;
 constexpr int64_t kFarColumns = 4096;
 // Up to this many tiles of rows, reading B as it lies is cheaper than packing it.
 constexpr int64_t kTilesThatPayPacking = 2;
-// Products of so few tiles of rows stream B from memory: short blocks of steps, read along B's rows, which the hardware
-// then prefetches and the first-level cache keeps for all tiles. 64x9216x4096 is as fast as with packed panels, 8 rows
-// are twice as fast, 16 (two tiles) with 32 steps 40% faster than with 64, 64 rows 10% slower.
-constexpr int64_t kStreamTiles = 10;
+// Products of so few tiles of rows stream B from memory: short blocks of steps, read along B's rows. One or two tiles
+// use B as it lies; of more, the first one copies the panel into the first-level cache for the others. 16 rows (two
+// tiles) with 32 steps are 40% faster than with 64; 64 rows with 96 and more steps 10% to 20% slower where B's rows
+// share the sets of the second-level cache, and with 32 steps 20% slower, too.
+constexpr int64_t kStreamTiles = 12;
 constexpr int64_t stream_steps(int64_t tiles) { return tiles <= kTilesThatPayPacking ? 32 : 64; }
-// Columns in a task, about, and how far ahead along B's rows is fetched.
-constexpr int64_t kStreamColumns = 256;
+// Columns in a task, about: each one copies A's rows, and stretches of B's rows of 1 KiB are 25% slower than of 4 KiB.
+constexpr int64_t kStreamColumns = 1024;
+// How far ahead along B's rows one or two tiles fetch.
 constexpr int64_t kStreamAhead = 64;
 
 // Most rows of A in a task.
@@ -152,6 +154,23 @@ template <class T>
 void prefetch_row(const T* row, int64_t columns) {
   constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
   for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(row + j, 1);
+}
+
+// For the t-th of at least three tiles that read one panel of B where it lies, in rows ldb apart: the first tile copies
+// it to `copy`, which the others read, and the next ones fetch a line each of the rows of the panel at `after`, unless
+// that is null. A panel's lines come from memory once, and even with rows whose distance is a power of two the
+// first-level cache keeps the copy.
+template <class T>
+void share_panel(GemmTile<T>& tile, int64_t t, int64_t nr, int64_t ldb, T* copy, const T* after) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  tile.b_copy = t == 0 ? copy : nullptr;
+  if (t == 1) {
+    tile.b = copy;
+    tile.ldb = nr;
+  }
+  const bool fetches = after != nullptr && t > 0 && (t - 1) * kLine < nr;
+  tile.next = fetches ? after + (t - 1) * kLine : nullptr;
+  tile.next_step = fetches ? ldb : 0;
 }
 
 // A bias that a kernel may read in whole panels.
@@ -259,9 +278,11 @@ struct RowsCut {
 
   // Elements of B that a task with so many panels packs at a time.
   int64_t panel_size(int64_t task_panels) const {
-    if (!pack_in_task || (in_place && whole_panels) || edge_size > 0) return 0;
+    if (!pack_in_task || (in_place && whole_panels && !copies_panels()) || edge_size > 0) return 0;
     return longest * nr * (in_place ? 1 : std::min(panels_per_pack, task_panels));
   }
+  // Whether the first tile copies what it reads of a streamed B.
+  bool copies_panels() const { return streams && m_tiles > kTilesThatPayPacking && taps == 1; }
   // Between copied rows of A: one cache line over the block's length spreads them over the cache sets.
   int64_t ld_copy() const { return longest + 64 / static_cast<int64_t>(sizeof(T)); }
 
@@ -402,7 +423,14 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
         int64_t next_size = block.taps * block.kc * nr;
         tile.next_step = next != nullptr ? ceil_div(nr, tiles) : 0;
         const int64_t next_step = tile.next_step;
-        if (cut.streams && block.taps == 1) {
+        const bool copies = cut.copies_panels() && columns == nr;
+        const T* after = nullptr;  // where the panel after this one begins
+        if (copies && panel + 1 < panel_end) {
+          after = tile.b + nr;
+        } else if (copies && !last) {
+          after = tile.b + block.kc * b.ld - (panel - panel_begin) * nr;
+        }
+        if (cut.streams && block.taps == 1 && !copies) {
           // What lies kStreamAhead further along the rows of B; at their end, of the next rows.
           const int64_t ahead = (panel - panel_begin) * nr + kStreamAhead;
           const int64_t length = (panel_end - panel_begin) * nr;
@@ -413,6 +441,7 @@ void gemm_rows_loops(int64_t m, const MatrixB<T>& b, const Epilogue<T>& epilogue
         }
         for (int64_t t = 0; t < tiles; ++t) {
           tile.next = next != nullptr ? next + t * next_size / tiles : nullptr;
+          if (copies) share_panel(tile, t, nr, b.ld, panel_buffer->get(), after);
           T* rows[TileRunner<T>::kMaxMr];
           const int64_t count = std::min(mr, m - (tile_begin + t) * mr);
           for (int64_t i = 0; i < count; ++i) rows[i] = c[t * mr + i] + j;
@@ -632,6 +661,15 @@ struct PanelCut {
         std::min(m_tiles, std::max<int64_t>(std::min(ceil_div(kPanelRows, mr), ceil_div(m_tiles * parts, tasks)), 1));
     m_tasks = ceil_div(m_tiles, tiles_per_task);
     panels_per_task = m_tasks * parts >= tasks ? panels : ceil_div(panels, ceil_div(tasks, m_tasks * parts));
+    // Of tasks that share columns and tasks that share rows, those that read less: with few rows all of B is read once.
+    const int64_t row_tasks = ceil_div(m_tiles, ceil_div(kPanelRows, mr));
+    const int64_t column_tasks = std::min(panels, ceil_div(tasks, row_tasks * parts));
+    const int64_t read = m_tasks * panels * nr + ceil_div(panels, panels_per_task) * m_tiles * mr;
+    if (row_tasks * panels * nr + column_tasks * m_tiles * mr < read) {
+      m_tasks = row_tasks;
+      tiles_per_task = ceil_div(m_tiles, m_tasks);
+      panels_per_task = ceil_div(panels, column_tasks);
+    }
     n_tasks = ceil_div(panels, panels_per_task);
     sums_size = parts > 1 ? parts * m * b.n : 0;
   }
@@ -712,11 +750,13 @@ void gemm_panel_loops(int64_t m, const Left& left, const MatrixB<T>& b, const Ep
       tile.kc = kc;
       tile.accumulate = k > step_begin;
       tile.relu = last && relu;
-      // Each call fetches one line of all rows of the next block of B or of what is read in place of A.
+      // Panels that the tiles share fetch each other; of other Bs, and of what is read in place of A, each call fetches
+      // one line of all rows of the next block.
       constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
       const bool has_next = k + 2 * kc <= step_end;
+      const bool shares = !b.transposed && b.ld != nr && tiles > kTilesThatPayPacking;
       const int64_t b_lines =
-          has_next && !b.transposed ? ceil_div(std::min(b.n, panel_end * nr) - panel_begin * nr, kLine) : 0;
+          has_next && !b.transposed && !shares ? ceil_div(std::min(b.n, panel_end * nr) - panel_begin * nr, kLine) : 0;
       const int64_t a_lines =
           has_next && cut.a_in_place ? ceil_div(first_packed_tile * mr - tile_begin * mr, kLine) : 0;
       int64_t line = 0;
@@ -724,7 +764,7 @@ void gemm_panel_loops(int64_t m, const Left& left, const MatrixB<T>& b, const Ep
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
         const int64_t j = panel * nr;
         const int64_t columns = std::min(nr, b.n - j);
-        if (!b.transposed && columns == nr && (b.ld == nr || tiles <= kTilesThatPayPacking)) {
+        if (!b.transposed && columns == nr) {
           tile.b = b.tap_data[0] + k * b.ld + j;
           tile.ldb = b.ld;
         } else {
@@ -738,6 +778,13 @@ void gemm_panel_loops(int64_t m, const Left& left, const MatrixB<T>& b, const Ep
           tile.ldb = nr;
         }
         tile.bias = last ? bias.at(j) : nullptr;
+        const bool copies = shares && columns == nr;
+        const T* after = nullptr;  // where the panel after this one begins
+        if (copies && panel + 1 < panel_end) {
+          after = tile.b + nr;
+        } else if (copies && has_next) {
+          after = tile.b + kc * b.ld - (panel - panel_begin) * nr;
+        }
         for (int64_t t = 0; t < tiles; ++t) {
           T* rows[TileRunner<T>::kMaxMr];
           const int64_t first = (tile_begin + t) * mr;
@@ -753,14 +800,17 @@ void gemm_panel_loops(int64_t m, const Left& left, const MatrixB<T>& b, const Ep
           tile.a_step = in_place ? left.ld : mr;
           tile.next = nullptr;
           tile.next_step = 0;
-          if (line < b_lines) {
-            tile.next = b.tap_data[0] + (k + kc) * b.ld + panel_begin * nr + line * kLine;
-            tile.next_step = b.ld;
-          } else if (line < b_lines + a_lines) {
-            tile.next = left.data + (k + kc) * left.ld + tile_begin * mr + (line - b_lines) * kLine;
-            tile.next_step = left.ld;
+          if (copies) share_panel(tile, t, nr, b.ld, panel_buffer.get(), after);
+          if (tile.next == nullptr) {
+            if (line < b_lines) {
+              tile.next = b.tap_data[0] + (k + kc) * b.ld + panel_begin * nr + line * kLine;
+              tile.next_step = b.ld;
+            } else if (line < b_lines + a_lines) {
+              tile.next = left.data + (k + kc) * left.ld + tile_begin * mr + (line - b_lines) * kLine;
+              tile.next_step = left.ld;
+            }
+            ++line;
           }
-          ++line;
           runner.run(tile, rows, count, columns, /*may_overrun=*/false);  // blocks of steps accumulate in C
         }
       }

@@ -78,14 +78,15 @@ struct Accumulators {
     }
   }
 
-  // One step: the outer product of MR elements of A and NR of B.
-  template <class Element>
-  __attribute__((always_inline)) void step(const typename V::T* b, Element&& a) {
+  // One step: the outer product of MR elements of A and NR of B, which are copied where kCopies.
+  template <bool kCopies = false, class Element>
+  __attribute__((always_inline)) void step(const typename V::T* b, Element&& a, typename V::T* copy = nullptr) {
     V row[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
       row[j] = V::load(b + j * V::N);
       row[j].pin();
+      if constexpr (kCopies) row[j].store(copy + j * V::N);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
@@ -111,16 +112,12 @@ __attribute__((always_inline)) inline void for_steps(int64_t begin, int64_t end,
   for (; k < end; ++k) f(k);
 }
 
-template <class V, int MR, int NV>
-void gemm_rows_tile(const GemmTile<typename V::T>& t) {
-  if constexpr (NV > 1) {
-    if (t.columns <= (NV - 1) * V::N) return gemm_rows_tile<V, MR, NV - 1>(t);
-  }
+template <class V, int MR, int NV, bool kCopies>
+__attribute__((always_inline)) inline void add_rows(Accumulators<V, MR, NV>& acc, const GemmTile<typename V::T>& t) {
   using T = typename V::T;
-  Accumulators<V, MR, NV> acc;
-  acc.begin(t);
   const T* b = t.b;
   const int64_t ldb = t.ldb;
+  T* copy = t.b_copy;
   const T* const* a = t.a;
   // A prefetch of address zero would look through the page tables: without `next`, of what is there already.
   const T* next = t.next != nullptr ? t.next : b;
@@ -131,12 +128,47 @@ void gemm_rows_tile(const GemmTile<typename V::T>& t) {
     for (int i = 0; i < MR; ++i) row[i] = a[i] + t.a_offset + t.kc;
     for_steps<V>(-t.kc, 0, [&](int64_t k) __attribute__((always_inline)) {
       __builtin_prefetch(next, 0, 2);
-      acc.step(b, [&](int i) __attribute__((always_inline)) { return row[i] + k; });
+      acc.template step<kCopies>(b, [&](int i) __attribute__((always_inline)) { return row[i] + k; }, copy);
+      if constexpr (kCopies) copy += NV * V::N;
       b += ldb;
       next += next_step;
     });
   }
+}
+
+template <class V, int MR, int NV>
+void gemm_rows_tile(const GemmTile<typename V::T>& t) {
+  if constexpr (NV > 1) {
+    if (t.columns <= (NV - 1) * V::N) return gemm_rows_tile<V, MR, NV - 1>(t);
+  }
+  Accumulators<V, MR, NV> acc;
+  acc.begin(t);
+  if (t.b_copy != nullptr) {
+    add_rows<V, MR, NV, true>(acc, t);
+  } else {
+    add_rows<V, MR, NV, false>(acc, t);
+  }
   acc.end(t);
+}
+
+template <class V, int MR, int NV, bool kCopies>
+__attribute__((always_inline)) inline void add_panel(Accumulators<V, MR, NV>& acc, const GemmTile<typename V::T>& t) {
+  using T = typename V::T;
+  const T* b = t.b;
+  const int64_t ldb = t.ldb;
+  T* copy = t.b_copy;
+  const T* a = t.a_panel;
+  const int64_t a_step = t.a_step;
+  const T* next = t.next != nullptr ? t.next : b;
+  const int64_t next_step = t.next_step;
+  for_steps<V>(0, t.taps * t.kc, [&](int64_t) __attribute__((always_inline)) {
+    __builtin_prefetch(next, 0, 2);
+    acc.template step<kCopies>(b, [&](int i) __attribute__((always_inline)) { return a + i; }, copy);
+    if constexpr (kCopies) copy += NV * V::N;
+    a += a_step;
+    b += ldb;
+    next += next_step;
+  });
 }
 
 template <class V, int MR, int NV>
@@ -144,22 +176,13 @@ void gemm_panel_tile(const GemmTile<typename V::T>& t) {
   if constexpr (NV > 1) {
     if (t.columns <= (NV - 1) * V::N) return gemm_panel_tile<V, MR, NV - 1>(t);
   }
-  using T = typename V::T;
   Accumulators<V, MR, NV> acc;
   acc.begin(t);
-  const T* b = t.b;
-  const int64_t ldb = t.ldb;
-  const T* a = t.a_panel;
-  const int64_t a_step = t.a_step;
-  const T* next = t.next != nullptr ? t.next : b;
-  const int64_t next_step = t.next_step;
-  for_steps<V>(0, t.taps * t.kc, [&](int64_t) __attribute__((always_inline)) {
-    __builtin_prefetch(next, 0, 2);
-    acc.step(b, [&](int i) __attribute__((always_inline)) { return a + i; });
-    a += a_step;
-    b += ldb;
-    next += next_step;
-  });
+  if (t.b_copy != nullptr) {
+    add_panel<V, MR, NV, true>(acc, t);
+  } else {
+    add_panel<V, MR, NV, false>(acc, t);
+  }
   acc.end(t);
 }
 

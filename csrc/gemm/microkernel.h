@@ -23,7 +23,8 @@ struct GemmTile {
   int64_t a_step;
   const T* b;  // step s has NR dense elements at b + s * ldb
   int64_t ldb;
-  const T* next;  // null, or what the next tiles need: fetched meanwhile, next_step elements a step
+  T* b_copy = nullptr;  // null, or where B is copied to, NR dense elements a step, if all columns are wanted
+  const T* next;        // null, or what the next tiles need: fetched meanwhile, next_step elements a step
   int64_t next_step;
   T* const* c;      // row i: NR dense elements at c[i]; rows may coincide where their results are unwanted
   bool accumulate;  // continue the accumulators that c holds, else begin with zero
@@ -200,6 +201,8 @@ double measure_fma_peak(DType dtype);
 // Cycles of one step of register tiles side by side for so many columns: by their fused multiply-adds and by their
 // loads, two of each a cycle. more_loads: besides those of A and B.
 double columns_cycles(const Kernel& row, int64_t columns, int64_t more_loads = 0);
+// The same of all tiles of a product of m rows and n columns.
+double product_cycles(const Kernel& row, int64_t m, int64_t n);
 
 // The kernel for a product of m rows and n columns: the one that spends the fewest cycles on them. A pure function.
 template <class Kind, class T>

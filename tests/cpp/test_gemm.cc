@@ -26,6 +26,7 @@ struct TileCase {
   bool bias;
   bool relu;
   int part;  // of the columns: 0 all of them, 1 one, 2 more than half
+  bool copies;
 };
 
 // Every combination of the flags, with no step, one, and numbers of steps that no unrolling divides.
@@ -33,9 +34,11 @@ std::vector<TileCase> tile_cases() {
   std::vector<TileCase> cases;
   for (int64_t taps : {0, 1, 3}) {
     for (int64_t kc : {0, 1, 2, 7, 33}) {
-      for (int flags = 0; flags < 8; ++flags) {
-        for (int part = 0; part < 3; ++part) {
-          cases.push_back({taps, kc, (flags + kc) % 2 * 5, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, part});
+      for (int flags = 0; flags < 16; ++flags) {
+        const bool copies = (flags & 8) != 0;
+        for (int part = 0; part < (copies ? 1 : 3); ++part) {
+          cases.push_back(
+              {taps, kc, (flags + kc) % 2 * 5, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, part, copies});
         }
       }
     }
@@ -73,6 +76,7 @@ void check_tile(const Kernel& row, const TileCase& c, bool panel) {
     for (int64_t k = 0; k < steps; ++k) a_panel[k * a_step + i] = a_values[static_cast<size_t>(i * steps + k)];
   }
   const Guarded<T> b(values<T>(steps > 0 ? (steps - 1) * ldb + nr : 0, 2));
+  Guarded<T> b_copy(steps * nr);
   const Guarded<T> bias(values<T>(nr, 3));
 
   std::vector<Guarded<T>> c_rows;
@@ -102,6 +106,7 @@ void check_tile(const Kernel& row, const TileCase& c, bool panel) {
   tile.a_step = a_step;
   tile.b = b.get();
   tile.ldb = ldb;
+  tile.b_copy = c.copies ? b_copy.get() : nullptr;
   tile.c = c_pointers.data();
   tile.accumulate = c.accumulate;
   tile.bias = c.bias ? bias.get() : nullptr;
@@ -114,6 +119,7 @@ void check_tile(const Kernel& row, const TileCase& c, bool panel) {
   for (int64_t i = 0; i < mr; ++i) {
     check_same_bits(row.name, c_rows[static_cast<size_t>(i)].get(), expected[static_cast<size_t>(i)].data(), nr);
   }
+  for (int64_t k = 0; c.copies && k < steps; ++k) check_same_bits(row.name, &b_copy[k * nr], &b[k * ldb], nr);
 }
 
 TEST(gemm_rows) {
@@ -421,6 +427,8 @@ TEST(products_read_their_operands_only) {
     check_product<double>(30, 17, 2061);
     // Few rows of a large B, which is streamed; few columns of the transposed product; few steps and many columns.
     for (int64_t m : {1, 4, 5, 13, 29, 90}) check_product<float>(m, 531, 130);
+    check_product<float>(23, 512, 140);
+    check_product<float>(75, 384, 262);
     check_product<double>(3, 300, 131);
     check_product<double>(23, 300, 131);
     check_product<float>(261, 70, 3);
