@@ -91,7 +91,7 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
 
   // All tiles and panels of a task pass over a few image rows before it goes on to the next ones: dy, which is larger
   // than x, comes from memory once.
-  constexpr int64_t kBlockBytes = 64 << 10;
+  constexpr int64_t kBlockBytes = 96 << 10;
   const int64_t block_rows = std::max<int64_t>(1, kBlockBytes / (p.ow * p.o * static_cast<int64_t>(sizeof(T))));
   const int64_t groups = std::min(tiles, ceil_div(kPanelTasks * num_threads(), parts));
   const int64_t tiles_per_group = ceil_div(tiles, groups);
@@ -117,11 +117,12 @@ void few_channels_grad_weight(const Conv2dParams& p, const Windows<T>& windows, 
       const bool whole = ow == 0 && end - pixel >= p.ow;
       const int64_t rows = whole ? std::min({p.oh - oh, (end - pixel) / p.ow, block_rows}) : 1;
       const int64_t length = whole ? p.ow : std::min(end - pixel, p.ow - ow);
-      for (int64_t first = begin; first < stop; first += mr) {
-        const T* a[TileRunner<T>::kMaxMr];
-        const T* corner = windows.row(n, oh) + ow * a_step;
-        for (int64_t i = 0; i < mr; ++i) a[i] = corner + places[static_cast<size_t>(std::min(first + i, m - 1))];
-        for (int64_t j = 0; j < p.o; j += nr) {
+      // A panel of these rows of dy stays in the first-level cache while the tiles pass.
+      const T* corner = windows.row(n, oh) + ow * a_step;
+      for (int64_t j = 0; j < p.o; j += nr) {
+        for (int64_t first = begin; first < stop; first += mr) {
+          const T* a[TileRunner<T>::kMaxMr];
+          for (int64_t i = 0; i < mr; ++i) a[i] = corner + places[static_cast<size_t>(std::min(first + i, m - 1))];
           T* c[TileRunner<T>::kMaxMr];
           for (int64_t i = 0; i < mr; ++i) c[i] = first + i < stop ? out + (first + i) * p.o + j : edge;
           kernel({rows, length, a, p.window.stride_h * windows.row_length(), a_step, dy + pixel * p.o + j, p.o,

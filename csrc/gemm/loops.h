@@ -93,7 +93,8 @@ bool is_small(const MatrixB<T>& b) {
   return b.steps() * b.ld * static_cast<int64_t>(sizeof(T)) <= kSmallB;
 }
 
-// Rows and bytes of B of a strip kernel's call: 7% faster than all of B at a time where B has 64 KiB.
+// Rows and bytes of B of a strip kernel's call, and bytes that a task packs: 7% faster than all of B at a time where B
+// has 64 KiB.
 constexpr int64_t kStripRows = 64;
 constexpr int64_t kStripBytes = 32 << 10;
 
@@ -514,16 +515,15 @@ void gemm_strip_loops(const Kernel& row, int64_t m, int64_t taps, int64_t run, i
   const int64_t mr = row.facts.mr;
   const int64_t nr = row.facts.nr;
   const int64_t panels = ceil_div(b.n, nr);
-  const int64_t panels_per_pack = kPackedColumns / nr;
   const bool in_place = strips_read_in_place(row, b, few_rows);
   std::optional<Buffer<T>> packed;
   if (!in_place) {
     packed.emplace(panels * b.kc * nr);
-    parallel_for(ceil_div(panels, panels_per_pack), [&](int64_t task) {
-      for (int64_t panel = task * panels_per_pack; panel < std::min(panels, (task + 1) * panels_per_pack); ++panel) {
-        const int64_t j = panel * nr;
-        pack_b(packer, b, KBlock{0, 1, 0, b.kc}, j, std::min(nr, b.n - j), nr, b.kc * nr, packed->get() + j * b.kc);
-      }
+    const int64_t pack_panels = std::max<int64_t>(1, kStripBytes / (b.kc * nr * static_cast<int64_t>(sizeof(T)) + 1));
+    parallel_for(ceil_div(panels, pack_panels), [&](int64_t task) {
+      const int64_t j = task * pack_panels * nr;
+      pack_b(packer, b, KBlock{0, 1, 0, b.kc}, j, std::min(pack_panels * nr, b.n - j), nr, b.kc * nr,
+             packed->get() + j * b.kc);
     });
   }
   const T* b_data = in_place ? b.tap_data[0] : packed->get();
