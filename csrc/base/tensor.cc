@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include "base/allocator.h"
 #include "base/error.h"
+#include "base/own_memory.h"
 
 namespace sixloop {
 
@@ -31,8 +31,8 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
     t.data_ = t.owner_.get();
     return t;
   }
-  t.data_ = allocate(bytes);
-  t.owner_ = std::shared_ptr<void>(t.data_, [bytes](void* block) { deallocate(block, bytes); });
+  t.owner_ = new_own_memory(bytes);
+  t.data_ = t.owner_.get();
   return t;
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 
 #include "base/allocator.h"
@@ -39,9 +40,24 @@ bool names_bfloat16(py::handle dtype) {
   return false;
 }
 
+// A NumPy array over memory of the CPU, for the time that `keeper` lives in it.
+template <class Keeper>
+py::array numpy_over(const Tensor& t, const Shape& shape, const py::dtype& dtype, std::unique_ptr<Keeper> keeper) {
+  const py::capsule base(keeper.get(), [](void* p) { delete static_cast<Keeper*>(p); });
+  (void)keeper.release();
+  py::ssize_t dims[Shape::kMaxRank];
+  for (int i = 0; i < shape.rank(); ++i) dims[i] = shape[i];
+  return py::array(dtype, py::array::ShapeContainer(dims, dims + shape.rank()), t.raw(), base);
+}
+
+// The elements of a tensor on the CPU, for Python to look at before this call returns: nobody may write to them.
+py::array to_read(const Tensor& t) {
+  return numpy_over(t, t.shape(), numpy_dtype(t.dtype()), std::make_unique<Tensor>(t));
+}
+
 // The elements for Python to look at: of bfloat16, widened.
 py::array readable(const Tensor& t) {
-  if (t.dtype() != DType::bfloat16) return numpy_view(t);
+  if (t.dtype() != DType::bfloat16) return t.device() == Device::cpu ? to_read(t) : numpy_view(t);
   return numpy_view(Call::without_gil([&] {
     const Tensor bits = Tensor::empty({t.bytes()}, DType::uint8);
     copy_bytes(bits.raw(), Device::cpu, t.raw(), t.device(), static_cast<size_t>(t.bytes()));
@@ -192,6 +208,7 @@ void assign(const Tensor& t, const py::object& values) {
   check_same_dtype("Tensor.assign", "the tensor", t, "values", source);
   check_same_shape("Tensor.assign", "the tensor", t, "values", source);
   Call::without_gil([&] {
+    const Writer writer(t);
     copy_bytes(t.raw(), t.device(), source.raw(), source.device(), static_cast<size_t>(t.bytes()));
     return 0;
   });
@@ -203,13 +220,12 @@ py::object to_array(const Tensor& t, const py::object& dtype, const py::object& 
   if (t.device() == Device::cuda) {
     type_error("[Tensor] a tensor on cuda does not become a NumPy array by itself: use numpy(), which copies it");
   }
-  py::object view = numpy_view(t);
   if (!dtype.is_none() && !py::dtype::from_args(dtype).equal(numpy_dtype(t.dtype()))) {
     if (refuses) value_error("[Tensor] a conversion to another dtype needs a copy; got copy=False");
-    return py::object(view.attr("astype")(dtype));
+    return py::object(to_read(t).attr("astype")(dtype));
   }
-  if (wants) return py::object(view.attr("copy")());
-  return view;
+  if (wants) return py::object(to_read(t).attr("copy")());
+  return numpy_view(t);
 }
 
 py::object to_dlpack(const Tensor& t, const py::kwargs& kwargs) {
@@ -259,6 +275,7 @@ py::dict stats_dict() {
   d["cache_limit"] = stats.cache_limit;
   d["requests"] = stats.requests;
   d["system_requests"] = stats.system_requests;
+  d["kept_filters"] = kept_form_bytes();
   return d;
 }
 
@@ -303,12 +320,7 @@ py::array numpy_view(const Tensor& tensor) {
     copy_bytes(host.raw(), Device::cpu, tensor.raw(), Device::cuda, static_cast<size_t>(tensor.bytes()));
     return host;
   });
-  auto* keeper = new std::shared_ptr<void>(t.owner());
-  const py::capsule base(keeper, [](void* p) { delete static_cast<std::shared_ptr<void>*>(p); });
-  py::ssize_t dims[Shape::kMaxRank];
-  const Shape& shape = tensor.shape();
-  for (int i = 0; i < shape.rank(); ++i) dims[i] = shape[i];
-  return py::array(dtype, py::array::ShapeContainer(dims, dims + shape.rank()), t.raw(), base);
+  return numpy_over(t, tensor.shape(), dtype, std::make_unique<Writer>(t));
 }
 
 void bind_base(py::module_& m) {
@@ -369,10 +381,21 @@ void bind_base(py::module_& m) {
       .def("__array__", &to_array, py::arg("dtype") = py::none(), py::arg("copy") = py::none())
       .def("__dlpack__", &to_dlpack)
       .def("__dlpack_device__",
-           [](const Tensor& t) {
-             if (t.device() == Device::cuda) return py::object(py::make_tuple(kDlpackCuda, 0));
-             return py::object(numpy_view(t).attr("__dlpack_device__")());
-           })
+           [](const Tensor& t) { return py::make_tuple(t.device() == Device::cuda ? kDlpackCuda : kDlpackCpu, 0); })
+      .def_property_readonly(
+          "_version",
+          [](const Tensor& t) {
+            const OwnMemory* const memory = memory_of(t);
+            return memory != nullptr ? memory->version() : 0;
+          },
+          "How often somebody had the right to write to the memory; 0 on cuda.")
+      .def_property_readonly(
+          "_kept_bytes",
+          [](const Tensor& t) {
+            const OwnMemory* const memory = memory_of(t);
+            return memory != nullptr ? memory->kept_bytes() : 0;
+          },
+          "Of filters that are kept beside the memory.")
       .def_property_readonly(
           "_address", [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()); }, "Of the first byte.")
       .def_property_readonly("__cuda_array_interface__", &cuda_array_interface)
@@ -404,9 +427,15 @@ void bind_base(py::module_& m) {
   });
   m.def("memory_stats", &stats_dict);
   m.def("reset_peak_memory", &reset_peak_memory);
-  m.def("empty_cache", &empty_cache);
-  m.def("set_cache_limit",
-        [](const py::object& bytes) { set_cache_limit(parse_int("set_cache_limit", "bytes", bytes)); });
+  m.def("empty_cache", [] {
+    drop_kept_forms();
+    empty_cache();
+  });
+  m.def("set_cache_limit", [](const py::object& bytes) {
+    const int64_t limit = parse_int("set_cache_limit", "bytes", bytes);
+    if (kept_form_bytes() > limit) drop_kept_forms();
+    set_cache_limit(limit);
+  });
   m.attr("__version__") = SIXLOOP_VERSION;
   // Reads SIXLOOP_ISA and SIXLOOP_NUM_THREADS, so that a wrong value is an error of the import.
   (void)current_arch();

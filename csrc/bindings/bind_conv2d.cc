@@ -59,7 +59,7 @@ void bind_conv2d(py::module_& m) {
   m.def("conv2d", [](const py::object& x, const py::object& w, const py::object& bias, const py::object& strides,
                      const py::object& padding, const py::object& dilation, const py::object& groups,
                      const py::object& activation, const py::object& algorithm, const py::object& precision,
-                     const py::object& residual) {
+                     const py::object& residual, const py::object& keep_filters) {
     Call call("conv2d", Devices::all);
     const Tensor tx = call.array("x", x);
     const Tensor tw = call.array("weight", w);
@@ -68,7 +68,15 @@ void bind_conv2d(py::module_& m) {
     const Geometry g = parse_geometry(call, tx.shape(), tw.shape(), strides, padding, dilation, groups, algorithm);
     const Precision products = call.precision(precision);
     const std::optional<Tensor> tresidual = call.optional_array("residual", residual);
-    return call.run([&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm, products, tresidual); });
+    const bool keeps = parse_bool(call.op(), "keep_filters", keep_filters);
+    if (keeps && !py::isinstance<Tensor>(w)) {
+      type_error(
+          "[conv2d] keep_filters=True needs a weight that is a sixloop.Tensor, beside whose memory they stay; "
+          "got ",
+          py::str(py::type::of(w).attr("__name__")).cast<std::string>(), ": sixloop.Tensor(w) makes one");
+    }
+    return call.run(
+        [&] { return conv2d(tx, tw, tbias, g.window, g.groups, act, g.algorithm, products, tresidual, keeps); });
   });
   m.def("conv2d_statistics", [](const py::object& x, const py::object& w, const py::object& bias,
                                 const py::object& strides, const py::object& padding, const py::object& dilation,
@@ -124,17 +132,19 @@ void bind_conv2d(py::module_& m) {
           const Conv2dParams p = conv2d_params(call.op(), x, w, g.window, g.groups);
           return name_of(select_algorithm(call.op(), parse_pass(call, pass), p, g.algorithm));
         });
-  m.def("conv2d_plan", [](const py::object& pass, const py::object& x_shape, const py::object& w_shape,
-                          const py::object& strides, const py::object& padding, const py::object& dilation,
-                          const py::object& groups, const py::object& algorithm, bool float64) {
-    const Call call("conv2d_plan");
-    const auto [g, p] = parse_planned(call, x_shape, w_shape, strides, padding, dilation, groups, algorithm);
-    const DType dtype = float64 ? DType::float64 : DType::float32;
-    const Conv2dPlan plan = plan_conv2d(call.op(), parse_pass(call, pass), p, g.algorithm, dtype);
-    py::tuple kernels(plan.kernels.size());
-    for (size_t i = 0; i < plan.kernels.size(); ++i) kernels[i] = plan.kernels[i]->name;
-    return py::make_tuple(name_of(plan.algorithm), plan.reason, plan.way, kernels, plan.scratch);
-  });
+  m.def("conv2d_plan",
+        [](const py::object& pass, const py::object& x_shape, const py::object& w_shape, const py::object& strides,
+           const py::object& padding, const py::object& dilation, const py::object& groups, const py::object& algorithm,
+           bool float64, const py::object& keep_filters) {
+          const Call call("conv2d_plan");
+          const auto [g, p] = parse_planned(call, x_shape, w_shape, strides, padding, dilation, groups, algorithm);
+          const DType dtype = float64 ? DType::float64 : DType::float32;
+          const Conv2dPlan plan = plan_conv2d(call.op(), parse_pass(call, pass), p, g.algorithm, dtype,
+                                              parse_bool(call.op(), "keep_filters", keep_filters));
+          py::tuple kernels(plan.kernels.size());
+          for (size_t i = 0; i < plan.kernels.size(); ++i) kernels[i] = plan.kernels[i]->name;
+          return py::make_tuple(name_of(plan.algorithm), plan.reason, plan.way, kernels, plan.scratch, plan.kept);
+        });
   m.def("conv2d_plan_on_cuda",
         [](const py::object& pass, const py::object& x_shape, const py::object& w_shape, const py::object& strides,
            const py::object& padding, const py::object& dilation, const py::object& groups, const py::object& algorithm,

@@ -150,7 +150,9 @@ Tensor Call::output_array(const char* name, py::handle value) {
     type_error("[", op_, "] ", name, " is written in place: it must be a sixloop.Tensor or a NumPy array; got ",
                type_name(value));
   }
-  return array(name, value);
+  Tensor t = array(name, value);
+  writers_.emplace_back(t);
+  return t;
 }
 
 py::object Call::wrap(const Tensor& t) const {

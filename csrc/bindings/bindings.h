@@ -7,9 +7,11 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <list>
 #include <optional>
 #include <string>
 
+#include "base/own_memory.h"
 #include "base/tensor.h"
 #include "base/window.h"
 #include "cuda/dry_run.h"
@@ -84,6 +86,7 @@ class Call {
   bool any_tensor_ = false;
   bool foreign_gpu_ = false;  // somebody else's memory on the GPU is among the arrays
   std::string first_;         // the first array's name
+  std::list<Writer> writers_;
   Device device_ = Device::cpu;
 };
 
@@ -93,7 +96,7 @@ std::optional<Tensor> borrow_numpy(py::handle value);
 // where the package ml_dtypes gives NumPy that dtype, else a TypeError.
 py::array numpy_view(const Tensor& t);
 
-constexpr int kDlpackCuda = 2;  // the number of CUDA among DLPack's devices
+constexpr int kDlpackCpu = 1, kDlpackCuda = 2;  // numbers of DLPack's devices
 // DLPack for memory on the GPU; NumPy does it for memory of the CPU.
 bool is_on_cuda(py::handle dlpack_provider);
 Tensor from_dlpack_cuda(const char* op, const char* name, py::handle provider);

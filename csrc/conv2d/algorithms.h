@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/own_memory.h"
 #include "conv2d/conv2d.h"
 #include "conv2d/geometry.h"
 #include "gemm/loops.h"
@@ -135,15 +136,20 @@ Conv2dAlgorithm winograd_choice(Conv2dPass pass, const Conv2dParams& p, bool any
 // The transform and the product's kernel.
 template <class T>
 WayPlan plan_winograd(Conv2dPass pass, const Conv2dParams& p, int64_t side);
+// memory: that of w, where transformed filters may be kept beside it; or null.
 template <class T>
-void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y);
+void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
+                      OwnMemory* memory);
 template <class T>
 void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const T* w, T* dx);
 template <class T>
 void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const T* dy, T* dw);
 
+// kept: with filters that are kept, which take winograd_kept() bytes.
 template <class T>
-int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side);
+int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side, bool kept);
+template <class T>
+int64_t winograd_kept(const Conv2dParams& p, int64_t side);
 
 // The input pixels of one phase of the stride, and the filter offsets that reach them.
 struct Phase {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "base/batch_invariant.h"
+#include "base/own_memory.h"
 #include "base/validate.h"
 #include "conv2d/algorithms.h"
 #include "conv2d/mma.h"
@@ -125,14 +126,16 @@ Conv2dAlgorithm select_algorithm(const char* op, Conv2dPass pass, const Conv2dPa
   return asked;
 }
 
-Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& p, Conv2dAlgorithm asked, DType dtype) {
+Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& p, Conv2dAlgorithm asked, DType dtype,
+                       bool keep_filters) {
   Conv2dPlan plan{};
   plan.algorithm = select_algorithm(op, pass, p, asked, &plan.reason);
   const bool empty = std::min({p.n, p.oh, p.ow, p.o, p.c}) == 0;
   const WayPlan way = dispatch_floating(dtype, [&](auto t) -> WayPlan {
     using T = decltype(t);
     if (const int64_t side = winograd_side(plan.algorithm); side > 0) {
-      if (!empty) plan.scratch = winograd_scratch<T>(pass, p, side);
+      if (!empty && keep_filters && pass == Conv2dPass::forward) plan.kept = winograd_kept<T>(p, side);
+      if (!empty) plan.scratch = winograd_scratch<T>(pass, p, side, plan.kept > 0);
       return plan_winograd<T>(pass, p, side);
     }
     if (plan.algorithm == Conv2dAlgorithm::im2col) {
@@ -203,7 +206,7 @@ Conv2dParams forward_params(const char* op, const Tensor& x, const Tensor& w, co
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
               Activation activation, Conv2dAlgorithm algorithm, Precision precision,
-              const std::optional<Tensor>& residual) {
+              const std::optional<Tensor>& residual, bool keep_filters) {
   const Conv2dParams p = forward_params("conv2d", x, w, bias, window, groups, precision);
   if (residual) {
     check_same_dtype("conv2d", "x", x, "residual", *residual);
@@ -221,7 +224,9 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bia
 #endif
   if (residual) {
     // These kernels have no other sum behind the bias.
-    return add(conv2d(x, w, bias, window, groups, Activation::none, algorithm, precision), *residual, activation);
+    const Tensor z =
+        conv2d(x, w, bias, window, groups, Activation::none, algorithm, precision, std::nullopt, keep_filters);
+    return add(z, *residual, activation);
   }
   const Conv2dAlgorithm chosen = select_algorithm("conv2d", Conv2dPass::forward, p, algorithm);
   if (y.size() == 0) return y;
@@ -231,13 +236,14 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bia
     return y;
   }
 #endif
+  OwnMemory* const memory = keep_filters ? memory_of(w) : nullptr;
   dispatch_floating(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const Epilogue<T> epilogue{bias ? bias->data<T>() : nullptr, activation};
     if (chosen == Conv2dAlgorithm::im2col) {
       im2col_forward(p, x.data<T>(), w.data<T>(), epilogue, y.data<T>());
     } else if (const int64_t side = winograd_side(chosen); side > 0) {
-      winograd_forward(p, side, x.data<T>(), w.data<T>(), epilogue, y.data<T>());
+      winograd_forward(p, side, x.data<T>(), w.data<T>(), epilogue, y.data<T>(), memory);
     } else {
       direct_forward(p, x.data<T>(), w.data<T>(), epilogue, y.data<T>());
     }

@@ -52,8 +52,10 @@ struct Conv2dPlan {
   const char* way;     // how it goes about
   std::vector<const Kernel*> kernels;
   int64_t scratch;  // bytes from the allocator besides the result, at most, with the present number of threads
+  int64_t kept;     // bytes that stay for the next call: with keep_filters, which is for the forward pass
 };
-Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked, DType dtype);
+Conv2dPlan plan_conv2d(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked, DType dtype,
+                       bool keep_filters = false);
 
 // The same on a GPU, which need not be here: by a dry run of the pass.
 cuda::Plan plan_conv2d_on_cuda(const char* op, Conv2dPass pass, const Conv2dParams& params, Conv2dAlgorithm asked,
@@ -62,9 +64,10 @@ cuda::Plan plan_conv2d_on_cuda(const char* op, Conv2dPass pass, const Conv2dPara
 // Checks shapes in the order rank, positive sizes, divisibility, derived sizes.
 Conv2dParams conv2d_params(const char* op, const Shape& x, const Shape& w, const Window& window, int64_t groups);
 
+// keep_filters: the form of the filters that the kernels read may be kept beside w's own memory for the next call.
 Tensor conv2d(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Window& window, int64_t groups,
               Activation activation, Conv2dAlgorithm algorithm, Precision precision = Precision::fp32,
-              const std::optional<Tensor>& residual = std::nullopt);
+              const std::optional<Tensor>& residual = std::nullopt, bool keep_filters = false);
 struct Conv2dStatistics {
   Tensor y, mean, variance;
 };

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <memory>
+#include <optional>
 
 #include "base/transpose.h"
 #include "conv2d/algorithms.h"
@@ -384,19 +386,16 @@ enum class WinogradCut { panels, tasks, passes };
 template <class T>
 struct ForwardCut {
   WinogradCut cut;
-  int64_t block = 0;         // tiles
-  int64_t filter_step = 0;   // elements of all filters of one product, [panels][c][nr]
-  int64_t filters_size = 0;  // elements of all transformed filters
+  int64_t block = 0;  // tiles
 
-  ForwardCut(const TileKernels<T>& kernels, const Conv2dParams& p, const WinogradTiling& tiling) {
+  // kept: the transformed filters are there already.
+  ForwardCut(const TileKernels<T>& kernels, const Conv2dParams& p, const WinogradTiling& tiling, bool kept) {
     const int64_t mr = kernels.mr();
-    const int64_t nr = kernels.nr();
-    if (forward_has_few_tiles(tiling, p.o, nr)) {
-      cut = WinogradCut::panels;
+    if (forward_has_few_tiles(tiling, p.o, kernels.nr())) {
+      cut = kept ? WinogradCut::passes : WinogradCut::panels;
+      block = tiling.count;
       return;
     }
-    filter_step = padded<T>(ceil_div(p.o, nr) * p.c * nr);
-    filters_size = tiling.products * filter_step + p.c;  // the last prefetch may reach this far beyond
     const int64_t tile_bytes = tiling.products * (p.c + p.o) * static_cast<int64_t>(sizeof(T));
     const int64_t in_cache = l2_bytes() / 2 / tile_bytes / mr * mr;
     if (in_cache >= 2 * mr) {
@@ -413,6 +412,17 @@ struct ForwardCut {
     const int64_t blocks = ceil_div(tiling.count, most);
     block = std::min(tiling.count, ceil_div(ceil_div(tiling.count, blocks), mr) * mr);
   }
+};
+
+// All transformed filters: those of a product are [panels][c][nr].
+template <class T>
+struct FiltersForm {
+  int64_t step;  // elements from one product to the next
+  int64_t size;  // elements
+
+  FiltersForm(const Conv2dParams& p, const WinogradTiling& tiling, int64_t nr)
+      : step(padded<T>(ceil_div(p.o, nr) * p.c * nr)),
+        size(tiling.products * step + p.c) {}  // the last prefetch may reach this far beyond
 };
 
 // The cut of the weight gradient: with few tiles into panels of outputs; with few channels into parts of the tiles,
@@ -475,14 +485,15 @@ int64_t panels_scratch(const Conv2dParams& p, const WinogradTiling& tiling, int6
 }
 
 template <class T>
-int64_t forward_scratch(const Conv2dParams& p, int64_t side) {
+int64_t forward_scratch(const Conv2dParams& p, int64_t side, bool kept) {
   const WinogradTiling tiling(p, side);
   const TileKernels<T> kernels(tiling, p.o);
-  const ForwardCut<T> cut(kernels, p, tiling);
+  const ForwardCut<T> cut(kernels, p, tiling, kept);
   if (cut.cut == WinogradCut::panels) return panels_scratch<T>(p, tiling, kernels.nr(), false);
   const int64_t products = Products<T>::scratch(tiling, cut.block, p.c) + Products<T>::scratch(tiling, cut.block, p.o);
   const int64_t sink = buffer_bytes<T>(p.o);
-  return buffer_bytes<T>(p.c) + buffer_bytes<T>(cut.filters_size) +
+  const int64_t filters = kept ? 0 : buffer_bytes<T>(FiltersForm<T>(p, tiling, kernels.nr()).size);
+  return buffer_bytes<T>(p.c) + filters +
          (cut.cut == WinogradCut::tasks ? task_bytes(ceil_div(tiling.count, cut.block), products + sink)
                                         : products + task_bytes(ceil_div(cut.block, kTilesInTask), sink));
 }
@@ -556,28 +567,35 @@ WayPlan plan_winograd(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
 }
 
 template <class T>
-void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y) {
+void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* w, const Epilogue<T>& epilogue, T* y,
+                      OwnMemory* memory) {
   if (p.c == 0) return direct_forward(p, x, w, epilogue, y);  // sums without terms
   const WinogradTiling tiling(p, side);
   const TileKernels<T> kernels(tiling, p.o);
   const int64_t nr = kernels.nr();
-  const ForwardCut<T> cut(kernels, p, tiling);
+  const FiltersForm<T> form(p, tiling, nr);
+  const auto transform_all = [&](T* filters) {
+    parallel_ranges(p.c, std::max<int64_t>(1, 4096 / p.o), [&](int64_t begin, int64_t end) {
+      const Multiplier<T> shape(kernels, tiling);
+      for (int64_t j = 0; j < p.o; j += nr) {
+        shape.transform({w + begin * p.o + j, p.c * p.o, p.o}, end - begin, std::min(nr, p.o - j),
+                        filters + j * p.c + begin * nr, form.step);
+      }
+    });
+  };
+  const FormKey key{w, &select_winograd<T>(tiling), {nr, p.c, p.o}};
+  const std::shared_ptr<const Form> kept = kept_form<T>(memory, key, form.size, transform_all);
+  const ForwardCut<T> cut(kernels, p, tiling, kept != nullptr);
   if (cut.cut == WinogradCut::panels) {
     return forward_by_panels(
         kernels, p, tiling, x, epilogue, y, false,
         [&](int64_t i, int64_t, int64_t j, int64_t, T*) { return FilterView<T>{w + i * p.o + j, p.c * p.o, p.o}; });
   }
+  std::optional<Buffer<T>> made;
+  if (kept == nullptr) transform_all(made.emplace(form.size).get());
+  const T* const filters = kept != nullptr ? kept->data<T>() : made->get();
   const Tiles<T> tiles(p, tiling, kernels.transform, x, epilogue, y);
 
-  const int64_t step = cut.filter_step;
-  Buffer<T> filters(cut.filters_size);
-  parallel_ranges(p.c, std::max<int64_t>(1, 4096 / p.o), [&](int64_t begin, int64_t end) {
-    const Multiplier<T> shape(kernels, tiling);
-    for (int64_t j = 0; j < p.o; j += nr) {
-      shape.transform({w + begin * p.o + j, p.c * p.o, p.o}, end - begin, std::min(nr, p.o - j),
-                      filters.get() + j * p.c + begin * nr, step);
-    }
-  });
   // The sums of product k of those of tiles [begin, begin + rows) that need it.
   const auto multiply = [&](Multiplier<T>& multiplier, int64_t k, int64_t begin, int64_t rows, Products<T>& v,
                             Products<T>& sums) {
@@ -586,7 +604,7 @@ void winograd_forward(const Conv2dParams& p, int64_t side, const T* x, const T* 
     const int64_t live = std::min(range.end - begin, rows) - first;
     if (live <= 0) return;
     for (int64_t j = 0; j < p.o; j += nr) {
-      const T* panel = filters.get() + k * step + j * p.c;
+      const T* panel = filters + k * form.step + j * p.c;
       multiplier.multiply(live, v.row(k, first), v.ld, panel, p.c, std::min(nr, p.o - j), false,
                           j + nr < p.o ? panel + p.c * nr : nullptr, sums.row(k, first) + j, sums.ld);
     }
@@ -648,7 +666,7 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
     const int64_t j = task % strips * kStrip;
     transpose(tap(k) + j * p.o, p.o, std::min(kStrip, p.c - j), p.o, turned.get() + k * p.o * p.c + j, p.c);
   });
-  winograd_forward(q, side, dy, turned.get(), Epilogue<T>{}, dx);
+  winograd_forward(q, side, dy, turned.get(), Epilogue<T>{}, dx, nullptr);
 }
 
 template <class T>
@@ -768,14 +786,14 @@ void winograd_grad_weight(const Conv2dParams& p, int64_t side, const T* x, const
 }
 
 template <class T>
-int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
-  if (pass == Conv2dPass::forward) return p.c == 0 ? 0 : forward_scratch<T>(p, side);
+int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side, bool kept) {
+  if (pass == Conv2dPass::forward) return p.c == 0 ? 0 : forward_scratch<T>(p, side, kept);
   if (pass == Conv2dPass::grad_input) {
     const Conv2dParams q = turned_params(p);
     const WinogradTiling tiling(q, side);
     const int64_t nr = TileKernels<T>(tiling, q.o).nr();
     if (turns_by_panels(q, tiling, nr)) return panels_scratch<T>(q, tiling, nr, true);
-    return buffer_bytes<T>(tiling.taps() * p.c * p.o) + forward_scratch<T>(q, side);
+    return buffer_bytes<T>(tiling.taps() * p.c * p.o) + forward_scratch<T>(q, side, false);
   }
   const WinogradTiling tiling(p, side);
   const int64_t nr = select_tile<GemmColumns, T>(p.c, p.o).facts.nr;
@@ -789,11 +807,20 @@ int64_t winograd_scratch(Conv2dPass pass, const Conv2dParams& p, int64_t side) {
   return zeros + products + (cut.panels ? task_bytes(ceil_div(p.o, nr), sums) : sums);
 }
 
-#define SIXLOOP_INSTANTIATE(T)                                                                              \
-  template int64_t winograd_scratch<T>(Conv2dPass, const Conv2dParams&, int64_t);                           \
-  template WayPlan plan_winograd<T>(Conv2dPass, const Conv2dParams&, int64_t);                              \
-  template void winograd_forward(const Conv2dParams&, int64_t, const T*, const T*, const Epilogue<T>&, T*); \
-  template void winograd_grad_input(const Conv2dParams&, int64_t, const T*, const T*, T*);                  \
+template <class T>
+int64_t winograd_kept(const Conv2dParams& p, int64_t side) {
+  if (p.c == 0) return 0;
+  const WinogradTiling tiling(p, side);
+  return buffer_bytes<T>(FiltersForm<T>(p, tiling, TileKernels<T>(tiling, p.o).nr()).size);
+}
+
+#define SIXLOOP_INSTANTIATE(T)                                                                             \
+  template int64_t winograd_kept<T>(const Conv2dParams&, int64_t);                                         \
+  template int64_t winograd_scratch<T>(Conv2dPass, const Conv2dParams&, int64_t, bool);                    \
+  template WayPlan plan_winograd<T>(Conv2dPass, const Conv2dParams&, int64_t);                             \
+  template void winograd_forward(const Conv2dParams&, int64_t, const T*, const T*, const Epilogue<T>&, T*, \
+                                 OwnMemory*);                                                              \
+  template void winograd_grad_input(const Conv2dParams&, int64_t, const T*, const T*, T*);                 \
   template void winograd_grad_weight(const Conv2dParams&, int64_t, const T*, const T*, T*);
 SIXLOOP_INSTANTIATE(float)
 SIXLOOP_INSTANTIATE(double)

@@ -225,7 +225,9 @@ def allocated_bytes(size: int) -> int:
 def memory_stats() -> dict[str, int]:
     """Returns the allocator's counters.
 
-    ``allocated``, ``peak``, ``cached`` and ``cache_limit`` are bytes; ``requests`` counts
-    allocations and ``system_requests`` those that the cache could not serve.
+    ``allocated``, ``peak``, ``cached``, ``cache_limit`` and ``kept_filters`` are bytes, the last
+    those of ``allocated`` that convolutions keep beside their weights, see ``keep_filters`` of
+    ``ops.conv2d``; ``requests`` counts allocations and ``system_requests`` those that the cache
+    could not serve.
     """
     return _core.memory_stats()

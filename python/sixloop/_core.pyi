@@ -55,7 +55,13 @@ class Tensor:
         """The only element, as a Python number."""
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any: ...
     def __dlpack__(self, **kwargs: Any) -> Any: ...
-    def __dlpack_device__(self) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    @property
+    def _version(self) -> int:
+        """How often somebody had the right to write to the memory; 0 on cuda."""
+    @property
+    def _kept_bytes(self) -> int:
+        """Of filters that are kept beside the memory."""
     @property
     def _address(self) -> int:
         """Of the first byte."""
@@ -165,6 +171,7 @@ def conv2d(
     arg8: Any,
     arg9: Any,
     arg10: Any,
+    arg11: Any,
     /,
 ) -> Any: ...
 def conv2d_algorithm(
@@ -220,8 +227,9 @@ def conv2d_plan(
     arg6: Any,
     arg7: Any,
     arg8: bool,
+    arg9: Any,
     /,
-) -> tuple[str, str, str, tuple[Any, ...], int]: ...
+) -> tuple[str, str, str, tuple[Any, ...], int, int]: ...
 def conv2d_plan_on_cuda(
     arg0: Any,
     arg1: Any,

@@ -72,6 +72,7 @@ class Plan(NamedTuple):
         scratch_bytes: what the op takes from the allocator besides its result, at most, with the
             present number of threads.
         launches: on the GPU, in the order of the first one of each; empty on the CPU.
+        kept_bytes: what stays for the next call, with ``keep_filters``.
     """
 
     algorithm: str
@@ -80,6 +81,7 @@ class Plan(NamedTuple):
     kernels: tuple[str, ...]
     scratch_bytes: int
     launches: tuple[Launch, ...] = ()
+    kept_bytes: int = 0
 
 
 def gemm(
@@ -128,6 +130,7 @@ def conv2d(
     algorithm: str = "auto",
     precision: Precision = "fp32",
     residual: Array | None = None,
+    keep_filters: bool = False,
 ) -> Array:
     """Returns the two-dimensional convolution (cross-correlation) of x with the filters w.
 
@@ -161,13 +164,21 @@ def conv2d(
         residual: [N, OH, OW, O] of the dtype of x, default none; added after the bias. On tensor
             cores that is part of the kernel, and rounded with it once (but for groups of fewer than
             16 output channels); elsewhere it is what :func:`add` does, with the same bits.
+        keep_filters: keep the filters beside w in the form that the kernels read, where there is
+            one that pays, for the next call with w: the bits are the same. What writes to w ends
+            that, and while a NumPy view or DLPack capsule of w is alive, through which anyone may
+            write, nothing is kept or used. Transformed for "winograd4x4" they take four times the
+            memory of w, for "winograd2x2" 1.8 times (2.25 times for 5x5 filters);
+            ``memory_stats()["kept_filters"]`` counts them, ``set_cache_limit()`` bounds and
+            ``empty_cache()`` frees them. On the GPU nothing is kept. Default False; TypeError where
+            w is not a :class:`sixloop.Tensor`.
 
     Returns:
         [N, OH, OW, O] with OH = floor((H + top + bottom - dh * (KH - 1) - 1) / sh) + 1, OW alike.
     """
     return _core.conv2d(
         *(x, w, bias, strides, padding, dilation, groups, activation, algorithm, precision),
-        residual,
+        *(residual, keep_filters),
     )
 
 
@@ -337,6 +348,7 @@ def conv2d_plan(
     device: str = "cpu",
     precision: Precision = "fp32",
     capability: tuple[int, int] | None = None,
+    keep_filters: bool = False,
 ) -> Plan:
     """Returns how a convolution is done, and why: told by the functions that decide it.
 
@@ -357,6 +369,8 @@ def conv2d_plan(
         device: "cpu" (default) or "cuda".
         precision: as in conv2d; default "fp32".
         capability: the GPU's compute capability; default that of the GPU here, without one (9, 0).
+        keep_filters: as in conv2d, for calls after the first, default False; gradients and the GPU
+            keep none.
 
     Raises:
         ValueError, TypeError: as in conv2d, and an unknown pass, dtype or device, a capability
@@ -371,11 +385,11 @@ def conv2d_plan(
                 *(dtype, precision, capability),
             )
         )
-    name, reason, method, kernels, scratch = _core.conv2d_plan(
+    name, reason, method, kernels, scratch, kept = _core.conv2d_plan(
         *(which, x_shape, w_shape, strides, padding, dilation, groups, algorithm),
-        dtype == "float64",
+        *(dtype == "float64", keep_filters),
     )
-    return Plan(name, reason, method, tuple(kernels), scratch)
+    return Plan(name, reason, method, tuple(kernels), scratch, kept_bytes=kept)
 
 
 def gemm_plan(

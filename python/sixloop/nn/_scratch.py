@@ -29,21 +29,28 @@ def of_convolution(
     algorithm: str = "auto",
 ) -> Scratch:
     """Returns the scratch memory of a convolution and of its two gradients."""
+
+    def plan(which: str, *, keep_filters: bool = False) -> ops.Plan:
+        return ops.conv2d_plan(
+            which,
+            x_shape,
+            w_shape,
+            strides=strides,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            algorithm=algorithm,
+            dtype=_dtype(itemsize),
+            keep_filters=keep_filters,
+        )
+
+    inference = plan("forward", keep_filters=True)
     return Scratch(
-        **{
-            which: ops.conv2d_plan(
-                which,
-                x_shape,
-                w_shape,
-                strides=strides,
-                padding=padding,
-                dilation=dilation,
-                groups=groups,
-                algorithm=algorithm,
-                dtype=_dtype(itemsize),
-            ).scratch_bytes
-            for which in ("forward", "grad_weight", "grad_input")
-        }
+        forward=plan("forward").scratch_bytes,
+        grad_weight=plan("grad_weight").scratch_bytes,
+        grad_input=plan("grad_input").scratch_bytes,
+        inference=inference.scratch_bytes,
+        kept=inference.kept_bytes,
     )
 
 

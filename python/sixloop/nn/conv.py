@@ -144,7 +144,12 @@ class Conv2D(Layer):
 
     def forward(self, ctx: Context, *inputs: Array, training: bool) -> Array:
         (x,) = inputs
-        z = self.convolve(ctx, x, activation=_epilogue.fused(self.activation, ctx))
+        z = self.convolve(
+            ctx,
+            x,
+            activation=_epilogue.fused(self.activation, ctx),
+            keep_filters=not (training or ctx.saving),
+        )
         if ctx.saving:
             ctx.saved = x
         return _epilogue.finish(self.activation, ctx, z)
@@ -155,7 +160,13 @@ class Conv2D(Layer):
         return self.groups == 1 or self.filters // self.groups >= _FEWEST_FILTERS
 
     def convolve(
-        self, ctx: Context, x: Array, *, activation: str | None, residual: Array | None = None
+        self,
+        ctx: Context,
+        x: Array,
+        *,
+        activation: str | None,
+        residual: Array | None = None,
+        keep_filters: bool = False,
     ) -> Array:
         """Returns activation(x * weight + bias + residual)."""
         return ops.conv2d(
@@ -170,6 +181,7 @@ class Conv2D(Layer):
             algorithm=self.algorithm,
             precision=ctx.products(self.precision),
             residual=residual,
+            keep_filters=keep_filters,
         )
 
     def forward_with_statistics(self, ctx: Context, x: Array) -> tuple[Array, tuple[Array, Array]]:

@@ -64,11 +64,19 @@ class Footprint:
 
 
 class Scratch(NamedTuple):
-    """Bytes, as allocated, that one call needs for a moment, besides inputs and results."""
+    """Bytes, as allocated, that one call needs for a moment, besides inputs and results.
+
+    Attributes:
+        forward, grad_weight, grad_input: of a pass.
+        inference: of a forward pass without backward, where that is another number; else None.
+        kept: not for a moment: what such a pass keeps beside the weights for the next one.
+    """
 
     forward: int = 0
     grad_weight: int = 0
     grad_input: int = 0
+    inference: int | None = None
+    kept: int = 0
 
 
 class Window(NamedTuple):

@@ -43,7 +43,9 @@ class Memory:
             weights, partial sums), computed from shapes, the number of threads and the machine's
             second-level cache. Buffers of a task count for each thread, as if all were at work at
             once.
-        forward: peak of ``model(x)``, parameters included.
+        filters: of convolutions, in the form that their kernels read: inference keeps them beside
+            the weights until these change, see ``keep_filters`` of :func:`sixloop.ops.conv2d`.
+        forward: peak of ``model(x)``, parameters and such filters included.
         training: peak of a training step after the first, as ``Trainer`` makes it, with
             parameters, gradients and optimizer state.
         measured_forward, measured_training: the same two, measured, or None.
@@ -55,6 +57,7 @@ class Memory:
     optimizer: int
     kept: int
     workspace: int
+    filters: int
     forward: int
     training: int
     measured_forward: int | None = None
@@ -68,6 +71,7 @@ class Memory:
             ("optimizer state", self.optimizer),
             ("activations kept for backward", self.kept),
             ("workspace of the kernels, at most", self.workspace),
+            ("filters kept by inference", self.filters),
             ("peak of forward", self.forward),
             ("peak of a training step", self.training),
             ("measured peak of forward", self.measured_forward),
@@ -169,6 +173,14 @@ class _Walk:
             activation,
         )
 
+    def kept_filters(self) -> int:
+        """Returns what inference keeps beside the weights: of a shared layer, that of one call."""
+        kept: dict[str, int] = {}
+        for index, step in enumerate(self.model.steps):
+            _, scratch, _ = self.facts(index, training=False)
+            kept[step.name] = max(kept.get(step.name, 0), scratch.kept)
+        return sum(kept.values())
+
     def forward(self, training: bool) -> tuple[list[_Block], list[_Saved]]:
         """Returns the outputs, and what is kept for backward."""
         meter, model = self.meter, self.model
@@ -208,7 +220,8 @@ class _Walk:
             result = meter.hold(inputs[0])
         else:
             result = self.make(shape)
-            meter.need(scratch.forward + facts.extra_outputs * result.size)
+            once = scratch.forward if training or scratch.inference is None else scratch.inference
+            meter.need(once + facts.extra_outputs * result.size)
         if facts.keeps_inputs and training:
             saved.arrays += [meter.hold(block) for block in inputs]
         norm = self.model.steps[index].normalization
@@ -343,7 +356,10 @@ def estimate(
     state = slots * gradients
 
     inference = _Meter(parameters)
-    _Walk(model, batch, inference).forward(training=False)
+    walk = _Walk(model, batch, inference)
+    filters = walk.kept_filters() if model.device == "cpu" else 0
+    inference.now += filters
+    walk.forward(training=False)
 
     # What the step before has left: the gradients, the output and the loss's gradient.
     meter = _Meter(parameters + state)
@@ -381,6 +397,7 @@ def estimate(
         optimizer=state,
         kept=kept,
         workspace=max(meter.scratch, inference.scratch),
+        filters=filters,
         forward=inference.peak,
         training=meter.peak,
         measured_forward=measured[0],
@@ -411,6 +428,7 @@ def _measure(model: Model, batch: int, parameters: int) -> tuple[int, int]:
         model(x)
     forward = counters.memory_stats()["peak"] - outside
     model.release()
+    sixloop.empty_cache()  # filters that inference has kept: an update of the weights drops them
     logits = model.takes_logits
     for run in range(1 + _RUNS):
         if run == 1:  # the first step allocates what stays
