@@ -209,3 +209,11 @@ def test_any_convolution(data):
     dtype = data.draw(st.sampled_from(DTYPES))
     check(np.random.default_rng(h * 10007 + w * 101 + c), case, "direct", dtype)
     check(np.random.default_rng(h * 10007 + w * 101 + o), case, "im2col", dtype)
+
+
+def test_the_gpu_keeps_no_filters(rng):
+    x, w = (to_cuda(rng.normal(size=s).astype(np.float32)) for s in ((1, 9, 8, 4), (3, 3, 4, 5)))
+    expected = ops.conv2d(x, w, algorithm="winograd2x2")
+    actual = ops.conv2d(x, w, algorithm="winograd2x2", keep_filters=True)
+    assert_same_bits(actual.numpy(), expected.numpy())
+    assert w._kept_bytes == w._version == 0
