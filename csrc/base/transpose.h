@@ -71,14 +71,4 @@ void transpose(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T*
   }
 }
 
-// The same by all threads.
-template <class T>
-void parallel_transpose(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T* to, int64_t ld_to) {
-  constexpr int64_t kRows = 64;  // of a task: whole lines of `to`
-  parallel_for((rows + kRows - 1) / kRows, [&](int64_t task) {
-    const int64_t i = task * kRows;
-    transpose(from + i * ld_from, ld_from, std::min(kRows, rows - i), columns, to + i, ld_to);
-  });
-}
-
 }  // namespace sixloop

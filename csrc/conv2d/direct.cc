@@ -3,7 +3,6 @@
 #include <cstring>
 #include <optional>
 
-#include "base/transpose.h"
 #include "conv2d/algorithms.h"
 #include "conv2d/geometry.h"
 
@@ -153,8 +152,9 @@ void grad_input_by_turned_filters(const Conv2dParams& p, const T* dy, const T* w
   const Window& win = p.window;
   const int64_t offsets = win.kh * win.kw;
   Buffer<T> turned(offsets * p.o * p.c);
+  const Kernel& turn = select_row<GemmTranspose, T>();
   for (int64_t k = 0; k < offsets; ++k) {
-    transpose(w + (offsets - 1 - k) * p.c * p.o, p.o, p.c, p.o, turned.get() + k * p.o * p.c, p.c);
+    transpose_by(turn, w + (offsets - 1 - k) * p.c * p.o, p.o, p.c, p.o, turned.get() + k * p.o * p.c, p.c);
   }
   direct_forward(turned_convolution(p), dy, turned.get(), Epilogue<T>{}, dx);
 }

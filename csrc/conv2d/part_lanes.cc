@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "base/transpose.h"
 #include "conv2d/algorithms.h"
 
 namespace sixloop {
@@ -62,17 +61,18 @@ void part_lanes_grad_weight(const Conv2dParams& p, const Windows<T>& windows, co
   std::fill(dy_lanes.get() + lanes.dy_size - nr * kPartLanes, dy_lanes.get() + lanes.dy_size, T{0});
   std::fill_n(sums.get(), lanes.sums_size, T{0});
 
+  const Kernel& turn = select_row<GemmTranspose, T>();
   // Part i has images [i * images, (i + 1) * images).
   parallel_for(lanes.images * (lanes.x_h + p.oh), [&](int64_t task) {
     const int64_t image = task / (lanes.x_h + p.oh);
     const int64_t h = task % (lanes.x_h + p.oh);
     if (h < lanes.x_h) {
-      transpose(windows.row(image, 0) + h * lanes.x_row, lanes.images * x_image, kPartLanes, lanes.x_row,
-                x_lanes.get() + (image * lanes.x_h + h) * lanes.x_row * kPartLanes, kPartLanes);
+      transpose_by(turn, windows.row(image, 0) + h * lanes.x_row, lanes.images * x_image, kPartLanes, lanes.x_row,
+                   x_lanes.get() + (image * lanes.x_h + h) * lanes.x_row * kPartLanes, kPartLanes);
     } else {
       const int64_t row = image * p.oh + h - lanes.x_h;
-      transpose(dy + row * lanes.dy_row, lanes.images * dy_image, kPartLanes, lanes.dy_row,
-                dy_lanes.get() + row * lanes.dy_row * kPartLanes, kPartLanes);
+      transpose_by(turn, dy + row * lanes.dy_row, lanes.images * dy_image, kPartLanes, lanes.dy_row,
+                   dy_lanes.get() + row * lanes.dy_row * kPartLanes, kPartLanes);
     }
   });
 

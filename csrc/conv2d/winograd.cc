@@ -2,7 +2,6 @@
 #include <memory>
 #include <optional>
 
-#include "base/transpose.h"
 #include "conv2d/algorithms.h"
 #include "conv2d/winograd_tiling.h"
 
@@ -648,12 +647,13 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
   const int64_t nr = kernels.nr();
   // Tap k of the turned filters [taps][dy's channels][x's channels].
   const auto tap = [&](int64_t k) { return w + (taps - 1 - k) * p.c * p.o; };
+  const Kernel& turn = select_row<GemmTranspose, T>();
   if (turns_by_panels(q, tiling, nr)) {
     return forward_by_panels(kernels, q, tiling, dy, Epilogue<T>{}, dx, true,
                              [&](int64_t i, int64_t channels, int64_t j, int64_t columns, T* scratch) {
                                for (int64_t k = 0; k < taps; ++k) {
-                                 transpose(tap(k) + j * p.o + i, p.o, columns, channels,
-                                           scratch + k * channels * columns, columns);
+                                 transpose_by(turn, tap(k) + j * p.o + i, p.o, columns, channels,
+                                              scratch + k * channels * columns, columns);
                                }
                                return FilterView<T>{scratch, channels * columns, columns};
                              });
@@ -664,7 +664,7 @@ void winograd_grad_input(const Conv2dParams& p, int64_t side, const T* dy, const
   parallel_for(taps * strips, [&](int64_t task) {
     const int64_t k = task / strips;
     const int64_t j = task % strips * kStrip;
-    transpose(tap(k) + j * p.o, p.o, std::min(kStrip, p.c - j), p.o, turned.get() + k * p.o * p.c + j, p.c);
+    transpose_by(turn, tap(k) + j * p.o, p.o, std::min(kStrip, p.c - j), p.o, turned.get() + k * p.o * p.c + j, p.c);
   });
   winograd_forward(q, side, dy, turned.get(), Epilogue<T>{}, dx, nullptr);
 }

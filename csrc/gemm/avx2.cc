@@ -24,6 +24,8 @@ void gemm_columns_f32_6x16__avx2(const GemmColumnsArgs<float>& s) { gemm_columns
 void gemm_columns_f32_9x8__avx2(const GemmColumnsArgs<float>& s) { gemm_columns<avx2::F32, 9, 1>(s); }
 void gemm_columns_f64_6x8__avx2(const GemmColumnsArgs<double>& s) { gemm_columns<avx2::F64, 6, 2>(s); }
 void gemm_columns_f64_9x4__avx2(const GemmColumnsArgs<double>& s) { gemm_columns<avx2::F64, 9, 1>(s); }
+void gemm_transpose_f32__avx2(const GemmTransposeArgs<float>& s) { gemm_transpose<avx2::F32>(s); }
+void gemm_transpose_f64__avx2(const GemmTransposeArgs<double>& s) { gemm_transpose<avx2::F64>(s); }
 void gemm_pack_f32__avx2(const GemmPackArgs<float>& s) { gemm_pack<avx2::F32>(s); }
 void gemm_pack_f64__avx2(const GemmPackArgs<double>& s) { gemm_pack<avx2::F64>(s); }
 void gemm_vector_f32__avx2(const GemmVectorArgs<float>& s) { gemm_vector<avx2::F32>(s); }

@@ -35,6 +35,8 @@ void gemm_columns_f32_9x16__avx512(const GemmColumnsArgs<float>& s) { gemm_colum
 void gemm_columns_f64_9x16__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 2>(s); }
 void gemm_columns_f64_8x16__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 8, 2>(s); }
 void gemm_columns_f64_9x8__avx512(const GemmColumnsArgs<double>& s) { gemm_columns<avx512::F64, 9, 1>(s); }
+void gemm_transpose_f32__avx512(const GemmTransposeArgs<float>& s) { gemm_transpose<avx512::F32>(s); }
+void gemm_transpose_f64__avx512(const GemmTransposeArgs<double>& s) { gemm_transpose<avx512::F64>(s); }
 void gemm_pack_f32__avx512(const GemmPackArgs<float>& s) { gemm_pack<avx512::F32>(s); }
 void gemm_pack_f64__avx512(const GemmPackArgs<double>& s) { gemm_pack<avx512::F64>(s); }
 void gemm_vector_f32__avx512(const GemmVectorArgs<float>& s) { gemm_vector<avx512::F32>(s); }

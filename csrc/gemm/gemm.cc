@@ -119,6 +119,7 @@ Kernels GemmPanel::kernels() { return GemmRows::kernels(); }
 Kernels GemmStrip::kernels() { return GemmRows::kernels(); }
 Kernels GemmColumns::kernels() { return GemmRows::kernels(); }
 Kernels GemmPack::kernels() { return GemmRows::kernels(); }
+Kernels GemmTranspose::kernels() { return GemmRows::kernels(); }
 Kernels GemmVector::kernels() { return GemmRows::kernels(); }
 Kernels GemmVectorTurned::kernels() { return GemmRows::kernels(); }
 Kernels FmaPeak::kernels() { return GemmRows::kernels(); }

@@ -40,16 +40,10 @@ void pack_b(GemmPack::Fn<T>* kernel, const MatrixB<T>& b, const KBlock& block, i
     T* out = panels + tap * block.kc * nr;
     if (b.transposed) {
       const T* in = data + j * b.ld + block.k;
-      // Blocks of 16 steps: the lines of all columns of a panel stay in the first-level cache.
-      for (int64_t i0 = 0; i0 < columns; i0 += nr, out += panel_size) {
-        const int64_t live = std::min(nr, columns - i0);
-        for (int64_t k0 = 0; k0 < block.kc; k0 += 16) {
-          const int64_t k1 = std::min(k0 + 16, block.kc);
-          for (int64_t i = 0; i < live; ++i) {
-            for (int64_t k = k0; k < k1; ++k) out[k * nr + i] = in[(i0 + i) * b.ld + k];
-          }
-          for (int64_t k = k0; k < k1; ++k) std::fill(out + k * nr + live, out + (k + 1) * nr, T{0});
-        }
+      for (int64_t i = 0; i < columns; i += nr, out += panel_size) {
+        const int64_t live = std::min(nr, columns - i);
+        transpose_by(select_row<GemmTranspose, T>(), in + i * b.ld, b.ld, live, block.kc, out, nr);
+        for (int64_t k = 0; live < nr && k < block.kc; ++k) std::fill(out + k * nr + live, out + (k + 1) * nr, T{0});
       }
     } else {
       pack_columns(kernel, data + block.k * b.ld + j, b.ld, block.kc, columns, nr, panel_size, out);

@@ -12,6 +12,7 @@
 #include "base/allocator.h"
 #include "base/arch.h"
 #include "base/thread_pool.h"
+#include "base/transpose.h"
 #include "elementwise/activation.h"
 #include "gemm/microkernel.h"
 
@@ -140,6 +141,27 @@ void pack_columns(GemmPack::Fn<T>* kernel, const T* in, int64_t ld, int64_t step
 template <class T>
 void pack_b(GemmPack::Fn<T>* kernel, const MatrixB<T>& b, const KBlock& block, int64_t j, int64_t columns, int64_t nr,
             int64_t panel_size, T* panels);
+
+// to[j * ld_to + i] = from[i * ld_from + j] by squares of the instruction set's vectors, where one fits.
+template <class T>
+void transpose_by(const Kernel& row, const T* from, int64_t ld_from, int64_t rows, int64_t columns, T* to,
+                  int64_t ld_to) {
+  if (row.facts.mr == 1 || std::min(rows, columns) < row.facts.mr) {
+    return transpose(from, ld_from, rows, columns, to, ld_to);
+  }
+  function_of<GemmTranspose, T>(row)({from, ld_from, rows, columns, to, ld_to});
+}
+
+// The same by all threads.
+template <class T>
+void parallel_transpose(const T* from, int64_t ld_from, int64_t rows, int64_t columns, T* to, int64_t ld_to) {
+  constexpr int64_t kRows = 64;  // of a task: whole lines of `to`
+  const Kernel& row = select_row<GemmTranspose, T>();
+  parallel_for(ceil_div(rows, kRows), [&](int64_t task) {
+    const int64_t i = task * kRows;
+    transpose_by(row, from + i * ld_from, ld_from, std::min(kRows, rows - i), columns, to + i, ld_to);
+  });
+}
 
 // Whether the rows of n elements lie in memory one after the other, without gaps.
 template <class T>

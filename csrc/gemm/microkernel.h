@@ -148,6 +148,24 @@ struct GemmPack {
   static Kernels kernels();
 };
 
+// out[j * ld_out + i] = in[i * ld_in + j], 0 <= i < rows, 0 <= j < columns, both at least MR.
+template <class T>
+struct GemmTransposeArgs {
+  const T* in;
+  int64_t ld_in;
+  int64_t rows;
+  int64_t columns;
+  T* out;
+  int64_t ld_out;
+};
+
+struct GemmTranspose {
+  static constexpr const char* name = "gemm_transpose";
+  template <class T>
+  using Fn = void(const GemmTransposeArgs<T>&);
+  static Kernels kernels();
+};
+
 // A few rows times a B that comes from memory, which is read once, along its rows: for 0 <= i < rows, 0 <= j < columns
 //
 //     c[i * ldc + j] = sum over k < steps of a[i * lda + k] * b[k * ldb + j]

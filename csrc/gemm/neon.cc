@@ -32,6 +32,8 @@ void gemm_columns_f32_12x8__neon(const GemmColumnsArgs<float>& s) { gemm_columns
 void gemm_columns_f64_6x8__neon(const GemmColumnsArgs<double>& s) { gemm_columns<neon::F64, 6, 4>(s); }
 void gemm_columns_f64_8x6__neon(const GemmColumnsArgs<double>& s) { gemm_columns<neon::F64, 8, 3>(s); }
 void gemm_columns_f64_12x4__neon(const GemmColumnsArgs<double>& s) { gemm_columns<neon::F64, 12, 2>(s); }
+void gemm_transpose_f32__neon(const GemmTransposeArgs<float>& s) { gemm_transpose<neon::F32>(s); }
+void gemm_transpose_f64__neon(const GemmTransposeArgs<double>& s) { gemm_transpose<neon::F64>(s); }
 void gemm_pack_f32__neon(const GemmPackArgs<float>& s) { gemm_pack<neon::F32>(s); }
 void gemm_pack_f64__neon(const GemmPackArgs<double>& s) { gemm_pack<neon::F64>(s); }
 void gemm_vector_f32__neon(const GemmVectorArgs<float>& s) { gemm_vector<neon::F32>(s); }

@@ -59,5 +59,30 @@ void gemm_pack(const GemmPackArgs<T>& s) {
   }
 }
 
+// Squares of V::N elements, transposed in registers.
+template <class V, class T = typename V::T>
+void gemm_transpose(const GemmTransposeArgs<T>& s) {
+  // A line of memory each way stays in the first-level cache until it is used up.
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t begin = 0; begin < s.columns; begin += kLine) {
+    const int64_t end = begin + kLine < s.columns ? begin + kLine : s.columns;
+    for (int64_t i = 0; i < s.rows; i += V::N) {
+      // The last squares end with the matrix: what they share with those before them they write again.
+      const int64_t row = i + V::N <= s.rows ? i : s.rows - V::N;
+      for (int64_t j = begin; j < end; j += V::N) {
+        const int64_t column = j + V::N <= s.columns ? j : s.columns - V::N;
+        const T* from = s.in + row * s.ld_in + column;
+        T* to = s.out + column * s.ld_out + row;
+        V square[V::N];
+#pragma GCC unroll 16
+        for (int r = 0; r < V::N; ++r) square[r] = V::load(from + r * s.ld_in);
+        V::transpose(square);
+#pragma GCC unroll 16
+        for (int r = 0; r < V::N; ++r) square[r].store(to + r * s.ld_out);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sixloop

@@ -16,6 +16,8 @@ void gemm_strip_f32_4x4__scalar(const GemmStripArgs<float>& s) { gemm_strip<scal
 void gemm_strip_f64_4x4__scalar(const GemmStripArgs<double>& s) { gemm_strip<scalar::F64, 4, 4>(s); }
 void gemm_columns_f32_4x4__scalar(const GemmColumnsArgs<float>& s) { gemm_columns<scalar::F32, 4, 4>(s); }
 void gemm_columns_f64_4x4__scalar(const GemmColumnsArgs<double>& s) { gemm_columns<scalar::F64, 4, 4>(s); }
+void gemm_transpose_f32__scalar(const GemmTransposeArgs<float>& s) { gemm_transpose<scalar::F32>(s); }
+void gemm_transpose_f64__scalar(const GemmTransposeArgs<double>& s) { gemm_transpose<scalar::F64>(s); }
 void gemm_pack_f32__scalar(const GemmPackArgs<float>& s) { gemm_pack<scalar::F32>(s); }
 void gemm_pack_f64__scalar(const GemmPackArgs<double>& s) { gemm_pack<scalar::F64>(s); }
 void gemm_vector_f32__scalar(const GemmVectorArgs<float>& s) { gemm_vector<scalar::F32>(s); }

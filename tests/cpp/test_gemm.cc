@@ -246,6 +246,28 @@ TEST(gemm_pack) {
   });
 }
 
+TEST(gemm_transpose) {
+  for_each_row<GemmTranspose>([](const Kernel& row, auto t) {
+    using T = decltype(t);
+    const auto kernel = function_of<GemmTranspose, T>(row);
+    const int64_t side = row.facts.mr;
+    for (const int64_t rows : {side, side + 1, 2 * side - 1, 3 * side}) {
+      for (const int64_t columns : {side, side + 3, 2 * side, 4 * side + 1}) {
+        const int64_t ld_in = columns + 2;
+        const int64_t ld_out = rows + 3;
+        const Guarded<T> in(values<T>((rows - 1) * ld_in + columns, 1));
+        Guarded<T> out(values<T>((columns - 1) * ld_out + rows, 2));
+        std::vector<T> expected(out.get(), out.get() + (columns - 1) * ld_out + rows);
+        for (int64_t i = 0; i < rows; ++i) {
+          for (int64_t j = 0; j < columns; ++j) expected[static_cast<size_t>(j * ld_out + i)] = in[i * ld_in + j];
+        }
+        kernel({in.get(), ld_in, rows, columns, out.get(), ld_out});
+        check_same_bits(row.name, out.get(), expected.data(), static_cast<int64_t>(expected.size()));
+      }
+    }
+  });
+}
+
 TEST(gemm_columns) {
   for_each_row<GemmColumns>([](const Kernel& row, auto t) {
     using T = decltype(t);
