@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "gemm/loops.h"
 #include "guarded.h"
 
 namespace sixloop {
