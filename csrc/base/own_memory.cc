@@ -118,10 +118,8 @@ int64_t kept_form_bytes() {
 }
 
 std::shared_ptr<void> new_own_memory(size_t bytes) {
-  auto memory = std::make_unique<OwnMemory>(bytes);
-  std::shared_ptr<void> owner(memory->data(), Release{memory.get()});
-  (void)memory.release();
-  return owner;
+  auto* const memory = new OwnMemory(bytes);
+  return {memory->data(), Release{memory}};  // which frees it if the count finds no memory
 }
 
 OwnMemory* memory_of(const Tensor& t) {
