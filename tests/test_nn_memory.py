@@ -317,10 +317,19 @@ def test_scratch_of_convolutions(name: str) -> None:
         peak(lambda: ops.conv2d_grad_weight(x, dy, weight.shape, **how)),
         peak(lambda: ops.conv2d_grad_input(dy, weight, x.shape, **how)),
     )
+    sixloop.empty_cache()
+    ops.conv2d(x, weight, keep_filters=True, **how)
+    kept = sixloop.memory_stats()["kept_filters"]
+    measured += (peak(lambda: ops.conv2d(x, weight, keep_filters=True, **how)),)
+    scratch = layer.scratch(batch, 4, shape)
+    algorithm = ops.conv2d_plan("forward", x.shape, weight.shape, **how).algorithm
+    assert scratch.kept == kept and (kept > 0) == algorithm.startswith("winograd")
+    assert scratch.inference is not None
+    computed_all = scratch.forward, scratch.grad_weight, scratch.grad_input, scratch.inference
     # The copy of a bias is counted in all passes, and there in some ways only.
     kh, kw = weight.shape[:2]
     bias = sixloop.allocated_bytes(4 * (kh * kw * max(x.shape[-1], dy.shape[-1]) + 63))
-    for computed, found in zip(layer.scratch(batch, 4, shape), measured, strict=True):
+    for computed, found in zip(computed_all, measured, strict=True):
         assert found <= computed <= found + bias
     # Twice as many samples must not fit the same figures.
     if name in ("padded", "planar", "im2col"):  # those that copy the image
