@@ -51,9 +51,19 @@ function(sixloop_cuda_sources target)
     set_source_files_properties(${PROJECT_SOURCE_DIR}/csrc/gemm/wgmma.cu PROPERTIES COMPILE_DEFINITIONS SIXLOOP_HAS_SM90A)
   endif()
   if(SIXLOOP_WITH_CUDA STREQUAL "EMULATE")
-    # `#pragma unroll` is nvcc's.
-    set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-Wno-unknown-pragmas;-Wno-psabi")
-    target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/simt/simt.cc ${PROJECT_SOURCE_DIR}/tests/simt/ptx.cc)
+    # `#pragma unroll` is nvcc's. An fma is one instruction where this processor has it: as a call of the C library it is
+    # half of the time of products.
+    set(options -Wno-unknown-pragmas -Wno-psabi)
+    include(CheckCXXSourceRuns)
+    check_cxx_source_runs("int main() { return __builtin_cpu_supports(\"fma\") ? 0 : 1; }" SIXLOOP_EMULATE_WITH_FMA)
+    if(SIXLOOP_EMULATE_WITH_FMA)
+      list(APPEND options -mfma)
+    endif()
+    set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${options}")
+    # The emulator itself is optimised in a Debug build, too.
+    set(emulator ${PROJECT_SOURCE_DIR}/tests/simt/simt.cc ${PROJECT_SOURCE_DIR}/tests/simt/ptx.cc)
+    set_source_files_properties(${emulator} PROPERTIES COMPILE_OPTIONS "-O2")
+    target_sources(${target} PRIVATE ${emulator})
     target_include_directories(${target} BEFORE PUBLIC ${PROJECT_SOURCE_DIR}/tests/simt/include)
     return()
   endif()

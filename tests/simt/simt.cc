@@ -181,7 +181,6 @@ void prepare(Fiber& fiber) {
   fiber.done = false;
   fiber.waits = Collective::none;
   fiber.fake_stack = nullptr;
-  unpoison(fiber.stack, kStackBytes);  // a kernel that failed left its frames
 #if defined(__x86_64__)
   // As simt_switch leaves a stack: control words, six registers, the address to go to, and one for alignment.
   auto** top = reinterpret_cast<void**>(fiber.stack + kStackBytes) - 1;
@@ -431,6 +430,7 @@ void run_kernel(const char* name, dim3 grid, dim3 threads, size_t shared_bytes, 
     std::free(allocated);
     block.shared = nullptr;
     if (!block.failure.empty()) {
+      for (Fiber& fiber : block.fibers) unpoison(fiber.stack, kStackBytes);  // frames that nobody has left
       simt::broken(std::string("kernel ") + name + ", block (" + std::to_string(blockIdx.x) + ", " +
                    std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) + "): " + block.failure);
     }
