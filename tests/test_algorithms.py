@@ -131,7 +131,7 @@ METHODS = [
         *("transformed tiles", "winograd5x5", "gemm_strip"),
     ),
     (("grad_weight", (1, 28, 28, 3), (3, 3, 3, 64), {}), "filter rows", "gemm_columns"),
-    (("grad_weight", (1, 28, 28, 64), (1, 1, 64, 48), {}), "packed windows", "gemm_panel"),
+    (("grad_weight", (1, 28, 28, 64), (1, 1, 64, 64), {}), "packed windows", "gemm_panel"),
     (
         ("grad_weight", (1, 14, 14, 64), (1, 1, 64, 1024), {}),
         *("product of transposed channels", "gemm_rows"),
