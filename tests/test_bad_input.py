@@ -341,6 +341,10 @@ def test_values_that_do_not_fit(tag, fragments, call):
     _refuses(ValueError, tag, fragments, call)
 
 
+def test_an_array_of_several_is_named():
+    _refuses(TypeError, "concat", ("arrays[1]",), lambda: ops.concat([ones(2, 3), "x", ones(2, 3)]))
+
+
 def test_labels_must_be_whole_numbers():
     for labels in (np.zeros(3, F32), np.zeros(3), ["a", "b", "c"], None, np.zeros(3, complex)):
         _refuses(

@@ -1,3 +1,4 @@
+#include <string>
 #include <vector>
 
 #include "base/error.h"
@@ -129,7 +130,12 @@ void bind_elementwise(py::module_& m) {
       type_error("[concat] arrays must be a list or tuple of arrays; got ", Py_TYPE(arrays.ptr())->tp_name);
     }
     std::vector<Tensor> parts;
-    for (const py::handle array : arrays) parts.push_back(call.array("each of arrays", array));
+    std::vector<std::string> names;  // which messages point to
+    names.reserve(py::len(arrays));
+    for (const py::handle array : arrays) {
+      names.push_back("arrays[" + std::to_string(parts.size()) + "]");
+      parts.push_back(call.array(names.back().c_str(), array));
+    }
     const int64_t along = parse_int("concat", "axis", axis);
     return call.run([&] { return concat(parts, along); });
   });

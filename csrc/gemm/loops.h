@@ -76,7 +76,7 @@ constexpr int64_t kTilesThatPayPacking = 2;
 // use B as it lies; of more, the first one copies the panel into the first-level cache for the others. 16 rows (two
 // tiles) with 32 steps are 40% faster than with 64; 64 rows with 96 and more steps 10% to 20% slower where B's rows
 // share the sets of the second-level cache, and with 32 steps 20% slower, too.
-constexpr int64_t kStreamTiles = 12;
+constexpr int64_t kStreamTiles = 10;
 constexpr int64_t stream_steps(int64_t tiles) { return tiles <= kTilesThatPayPacking ? 32 : 64; }
 // Columns in a task, about: each one copies A's rows, and stretches of B's rows of 1 KiB are 25% slower than of 4 KiB.
 constexpr int64_t kStreamColumns = 1024;
@@ -569,29 +569,28 @@ void gemm_strip_loops(const Kernel& row, int64_t m, int64_t taps, int64_t run, i
       const int64_t rows = one_group || left < block_rows + mr ? left : block_rows;
       const StripPlace<T> at = place(first);
       for (int64_t j = 0; j < b.n; j += group) {
-        kernel({rows,
-                std::min(group, b.n - j),
-                taps,
-                run,
-                at.a,
-                a_step,
-                a_tap,
-                b_data + j / nr * b_panel,
-                ldb,
-                b_panel,
-                bias.at(j),
-                relu,
-                c + first * b.n + j,
-                b.n,
-                false,
-                nullptr,
-                0,
-                lines.rows,
-                lines.a_line,
-                lines.image_lines,
-                lines.a_image,
-                at.in_line,
-                at.line});
+        GemmStripArgs<T> args{};
+        args.rows = rows;
+        args.columns = std::min(group, b.n - j);
+        args.taps = taps;
+        args.run = run;
+        args.a = at.a;
+        args.a_step = a_step;
+        args.a_tap = a_tap;
+        args.b = b_data + j / nr * b_panel;
+        args.ldb = ldb;
+        args.b_panel = b_panel;
+        args.bias = bias.at(j);
+        args.relu = relu;
+        args.c = c + first * b.n + j;
+        args.ldc = b.n;
+        args.line_rows = lines.rows;
+        args.a_line = lines.a_line;
+        args.image_lines = lines.image_lines;
+        args.a_image = lines.a_image;
+        args.first_in_line = at.in_line;
+        args.first_line = at.line;
+        kernel(args);
       }
       first += rows;
     }
