@@ -42,9 +42,9 @@ layers' sizes. `tests/test_models.py` holds every count to the digit.
 The most that sixloop's allocator held during inference and during a training step (SGD with
 momentum, from the second step on), in MiB, parameters included: measured for batches of 1 and 8,
 with {threads} threads and the {isa} kernels. `summary NAME --batch N` computes it for any batch
-without running the network; for these the two differ by at most {memory_error}. They were measured
-before inference kept filters between calls, whose bytes [memory.md](memory.md) adds: 33 MiB for
-resnet18, 192 MiB for vgg16 with one image.
+without running the network; for these the two differ by at most {memory_error}. Inference of
+AlexNet, VGG-16, GoogLeNet, ResNet-18 and ResNet-50 was measured with the filters that it keeps
+between calls ([memory.md](memory.md)), the others before there were any.
 
 {memory}
 
